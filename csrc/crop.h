@@ -1,0 +1,164 @@
+// The crop kernel: cuts boxes out of uint8 frames, resamples, normalises and stores them as
+// a network's input batch. Knows pixels and boxes, nothing else.
+//
+// THE CONTRACT (the NumPy definition is edgepose/crop/reference.py; every implementation agrees
+// with it to 0.02 of an 8-bit level in float32, plus 1e-3 relative in float16)
+//
+//   frames   uint8, H x W x 3, BGR, the three channels of a pixel and the pixels of a row
+//            adjacent; rows at any distance (row_stride may be padded, zero or negative).
+//   boxes    float32 x0, y0, x1, y1: continuous edges, pixel i covers [i, i + 1).
+//            A box may lie partly or wholly outside its frame.
+//   out      n x 3 x height x width, RGB, C-contiguous, float32 or float16.
+//
+//   Per axis, with S outputs over the box side [x0, x1):
+//       s = (x1 - x0) / S                              source pixels per output
+//       c = x0 + (j + 1/2) s                           centre of output j
+//       r = max(1, s) with antialiasing, 1 without     window
+//       weight of pixel i = |[c - r/2, c + r/2] n [i, i + 1]| / r
+//   So s <= 1 is half-pixel bilinear, s > 1 the exact area average, and the two meet at s = 1.
+//   An output is the sum over pixels of (weight in y)(weight in x)(pixel).
+//
+//   Border   Pixels outside the frame have one constant colour, in 8-bit levels. Taps read the
+//            frame, never the crop: a box inside the frame still reads its neighbourhood.
+//   Colour   out = v * gain - mean / std with gain = scale / std, per RGB channel, v unrounded.
+//            float16 is one round-to-nearest-even of the float32 result.
+//   Bad box  NaN, infinite, empty, inverted, or an edge beyond +-kMaxEdge: every output of its
+//            crop is the normalised border colour. is_croppable() tells them apart.
+//
+//   Computation is in float32 with weight tables made in double; only pixels inside the frame
+//   are visited, so a crop costs at most one pass over its frame, however large the box.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace edgepose {
+
+// Beyond 2^24 float32 no longer tells neighbouring pixels apart.
+constexpr float kMaxEdge = 16777216.0f;
+
+struct Frame {
+  const std::uint8_t* data;   // first pixel of row 0
+  std::int64_t height;        // >= 1
+  std::int64_t width;         // >= 1
+  std::ptrdiff_t row_stride;  // bytes from a row to the next
+};
+
+struct Box {
+  float x0, y0, x1, y1;
+};
+
+// Per RGB channel. The padding is gain * border - mean / std, given by the caller so that
+// "border = mean" yields exactly zero.
+struct Colour {
+  float gain[3];
+  float border[3];
+  float padding[3];
+};
+
+enum class Format { kFloat32, kFloat16 };
+
+struct CropSpec {
+  int height;  // >= 1
+  int width;   // >= 1
+  bool antialias;
+  Format format;
+  Colour colour;
+};
+
+inline bool is_croppable(const Box& box) {
+  // Written so that NaN fails.
+  return box.x0 >= -kMaxEdge && box.y0 >= -kMaxEdge && box.x1 <= kMaxEdge && box.y1 <= kMaxEdge &&
+         box.x0 < box.x1 && box.y0 < box.y1;
+}
+
+// Weights of one axis, as overlap lengths in pixels: weight = length / window. Lengths inside
+// a window are exactly 1, so long sums of pixels stay exact; the division comes once at the end.
+struct Axis {
+  struct Taps {
+    std::int32_t start;   // first pixel, relative to `first`
+    std::int32_t count;   // pixels read; 0 where the window misses the frame
+    std::int32_t offset;  // of the first length in `lengths`
+  };
+
+  static constexpr int kMaxFixedTaps = 16;
+
+  std::int32_t first = 0;       // first frame pixel that any output reads
+  std::int32_t pixels = 0;      // how many pixels from there on
+  std::int32_t fixed_taps = 0;  // lengths per output, zero-padded; 0: exactly `count` per output
+  double window = 1.0;          // r
+  std::vector<Taps> taps;
+  std::vector<float> lengths;
+  std::vector<float> coverage;  // share of each window that lies inside the frame
+
+  void build(float lo, float hi, int size, std::int64_t extent, bool antialias);
+};
+
+inline void Axis::build(float lo, float hi, int size, std::int64_t extent, bool antialias) {
+  const double scale = (static_cast<double>(hi) - static_cast<double>(lo)) / size;
+  const double end = static_cast<double>(extent);
+  window = antialias ? std::max(1.0, scale) : 1.0;
+  const double share = 1.0 / window;
+  const auto from = [&](int j) {
+    return std::clamp(lo + (j + 0.5) * scale - 0.5 * window, 0.0, end);
+  };
+  const auto to = [&](int j) {
+    return std::clamp(lo + (j + 0.5) * scale + 0.5 * window, 0.0, end);
+  };
+
+  taps.resize(static_cast<std::size_t>(size));
+  coverage.resize(static_cast<std::size_t>(size));
+  std::int32_t most = 0;
+  std::int32_t total = 0;
+  std::int32_t last = 0;
+  first = 0;
+  for (int j = 0; j < size; ++j) {
+    const double a = from(j);
+    const double b = to(j);
+    Taps& t = taps[static_cast<std::size_t>(j)];
+    t = {0, 0, total};
+    coverage[static_cast<std::size_t>(j)] = static_cast<float>((b - a) * share);
+    if (!(a < b)) continue;
+    t.start = static_cast<std::int32_t>(a);
+    const std::int32_t whole = static_cast<std::int32_t>(b);
+    t.count = (whole < b ? whole + 1 : whole) - t.start;
+    if (total == 0) first = t.start;
+    last = t.start + t.count;
+    most = std::max(most, t.count);
+    total += t.count;
+  }
+  pixels = last - first;
+  fixed_taps = most <= kMaxFixedTaps ? most : 0;
+
+  lengths.assign(static_cast<std::size_t>(fixed_taps ? size * fixed_taps : total), 0.0f);
+  for (int j = 0; j < size; ++j) {
+    Taps& t = taps[static_cast<std::size_t>(j)];
+    if (fixed_taps) t.offset = j * fixed_taps;
+    if (t.count == 0) continue;
+    const double a = from(j);
+    const double b = to(j);
+    float* out = lengths.data() + t.offset;
+    for (std::int32_t k = 0; k < t.count; ++k) {
+      const double pixel = static_cast<double>(t.start + k);
+      out[k] = static_cast<float>(std::min(b, pixel + 1.0) - std::max(a, pixel));
+    }
+    t.start -= first;
+  }
+}
+
+// The instruction sets this machine can run, best first: "avx512", "avx2", "neon", "generic".
+std::vector<std::string> cpu_isas();
+
+// Crops boxes[i] out of frames[frame_index[i]] into the i-th crop of out, for i < count.
+// Every frame_index must be valid, and isa an index into cpu_isas(). One thread, no state kept.
+void crop_cpu(const Frame* frames, const Box* boxes, const std::int64_t* frame_index,
+              std::size_t count, const CropSpec& spec, void* out, std::size_t isa = 0);
+
+// A rough cost of that call in nanoseconds.
+double estimate_cpu_ns(const Frame* frames, const Box* boxes, const std::int64_t* frame_index,
+                       std::size_t count, const CropSpec& spec);
+
+}  // namespace edgepose

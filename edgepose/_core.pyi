@@ -1,0 +1,18 @@
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+def crop(
+    frames: Sequence[NDArray[np.uint8]],
+    boxes: NDArray[np.float32],
+    frame_index: NDArray[np.int64],
+    out: NDArray[Any],
+    gain: Sequence[float],
+    border: Sequence[float],
+    padding: Sequence[float],
+    antialias: bool,
+    isa: int = 0,
+) -> None: ...
+def cpu_isas() -> list[str]: ...

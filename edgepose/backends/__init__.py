@@ -1,0 +1,81 @@
+"""Runtimes that execute a bundle's networks: one protocol, one module per runtime.
+
+A runtime is imported only when it is asked for; if it is not installed, the error says how to get
+it. Nothing falls back silently.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepose.errors import BackendError
+
+__all__ = ["BACKENDS", "Backend", "Network", "open_backend"]
+
+
+class Network(Protocol):
+    """A loaded network: float32 (n, …) in, its outputs in the exported order."""
+
+    def __call__(self, batch: NDArray[np.float32], /) -> tuple[NDArray[np.float32], ...]:
+        """Run one batch."""
+        ...
+
+
+class Backend(Protocol):
+    """A runtime with its settings."""
+
+    @property
+    def name(self) -> str:
+        """Name as typed by the user."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """Arithmetic of the networks, e.g. ``float32``."""
+        ...
+
+    def load(self, path: Path) -> Network:
+        """Load an ONNX file; BackendError if the runtime refuses it."""
+        ...
+
+
+# module, class, package to install
+BACKENDS = {
+    "onnxruntime": ("edgepose.backends.onnxruntime", "OnnxRuntime", "onnxruntime"),
+    "openvino": ("edgepose.backends.openvino", "OpenVino", "openvino"),
+}
+
+
+def default_threads() -> int:
+    """Half of the cores this process may use: decoding and output need the rest."""
+    return max(1, len(os.sched_getaffinity(0)) // 2)
+
+
+def open_backend(name: str = "auto", threads: int | None = None) -> Backend:
+    """The backend called ``name``; "auto" is onnxruntime, the embedded default.
+
+    ``threads`` per network call; None: half of the cores. Raises BackendError if the name is
+    unknown or the runtime is not installed.
+    """
+    if threads is not None and threads < 1:
+        raise BackendError(f"threads must be at least 1, not {threads}")
+    key = "onnxruntime" if name == "auto" else name
+    if key not in BACKENDS:
+        raise BackendError(
+            f"unknown backend {name!r}; choose one of auto, {', '.join(sorted(BACKENDS))}"
+        )
+    module, kind, package = BACKENDS[key]
+    try:
+        factory = getattr(importlib.import_module(module), kind)
+    except ImportError as error:
+        raise BackendError(
+            f"backend {key} is not installed ({error}); install it with: pip install {package}"
+        ) from error
+    backend: Backend = factory(threads or default_threads())
+    return backend

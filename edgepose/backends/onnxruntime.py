@@ -1,0 +1,49 @@
+"""ONNX Runtime on the CPU, the embedded default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from edgepose.errors import BackendError
+
+
+class OnnxRuntimeNetwork:
+    """One session; calls release the GIL and may come from any thread."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # Spinning workers would take the core that decodes the next frame.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = ort.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            reason = str(error).splitlines()[0]
+            raise BackendError(f"onnxruntime cannot load {path}: {reason}") from error
+        self._input = self._session.get_inputs()[0].name
+
+    def __call__(self, batch: NDArray[np.float32], /) -> tuple[NDArray[np.float32], ...]:
+        """Run one batch (n, 3, h, w) float32."""
+        return tuple(self._session.run(None, {self._input: batch}))
+
+
+class OnnxRuntime:
+    """Backend ``onnxruntime``: float32 on the CPU."""
+
+    name = "onnxruntime"
+    precision = "float32"
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+
+    def load(self, path: Path) -> OnnxRuntimeNetwork:
+        """Load an ONNX file; BackendError if it is not one."""
+        return OnnxRuntimeNetwork(path, self.threads)

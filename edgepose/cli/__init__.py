@@ -1,0 +1,35 @@
+"""The command line: ``edgepose COMMAND``, and each command as a program of its own.
+
+A command is a module ``edgepose/cli/NAME.py`` with a function ``command``, whose parameters and
+docstring typer turns into options and help, and a function ``main`` that runs it as
+``edgepose-NAME``. The modules import nothing heavy at their top: help must be quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+COMMANDS = ("run", "eval", "train")
+
+
+def main() -> None:
+    """Run ``edgepose COMMAND …``."""
+    import typer
+
+    from edgepose.cli._common import reporting
+
+    app = typer.Typer(
+        help="Real-time human pose on the edge: the DeepPose cascade on a camera or a video.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+
+    @app.callback()
+    def group() -> None:
+        """Without a callback typer would make a lone command the program itself."""
+
+    for name in COMMANDS:
+        module = importlib.import_module(f"edgepose.cli.{name}")
+        app.command(name)(reporting(f"edgepose {name}", module.command))
+    app()

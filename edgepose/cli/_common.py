@@ -1,0 +1,44 @@
+"""What all commands share: how they are run and how they report what went wrong."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from edgepose.errors import EdgeposeError
+
+USER_ERROR = 2
+INTERRUPTED = 130
+
+
+def reporting(program: str, command: Callable[..., None]) -> Callable[..., None]:
+    """``command`` with errors that the user can mend as one sentence on stderr and exit code 2.
+
+    Ctrl-C becomes exit code 130. The signature, from which typer takes the options, stays.
+    """
+    import typer
+
+    @functools.wraps(command)
+    def reported(*args: Any, **options: Any) -> None:
+        try:
+            command(*args, **options)
+        except EdgeposeError as error:
+            sentence = " ".join(str(error).split())
+            print(f"{program}: {sentence}", file=sys.stderr)  # noqa: T201
+            raise typer.Exit(USER_ERROR) from None
+        except KeyboardInterrupt:
+            print(f"{program}: interrupted", file=sys.stderr)  # noqa: T201
+            raise typer.Exit(INTERRUPTED) from None
+
+    return reported
+
+
+def run(program: str, command: Callable[..., None]) -> None:
+    """Run ``command`` as the program ``program``, with the arguments of this process."""
+    import typer
+
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(reporting(program, command))
+    app(prog_name=program)

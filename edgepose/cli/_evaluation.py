@@ -1,0 +1,197 @@
+"""One run of ``edgepose-eval``: opens everything, measures set by set, reports."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from edgepose.dataset import Pictures, numbered_records
+from edgepose.errors import OutputError
+from edgepose.evaluate import report
+from edgepose.evaluate.estimates import estimate
+from edgepose.output import check_writable, unwritable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from edgepose.evaluate.estimates import Estimates
+
+_STDOUT = Path("-")
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for; see ``edgepose-eval --help``. ``split`` None is every line."""
+
+    data: Sequence[Path]
+    split: str | None
+    detect: bool
+    limit: int | None
+    json: Path | None
+    predictions: Path | None
+    bundle: Path | None
+    backend: str
+    threads: int | None
+
+
+def run(options: Options) -> None:
+    """Measure every set, print its tables and write what was asked for. Raises EdgeposeError.
+
+    Everything is opened and checked before the first person is measured, and files take their
+    place at the very end: a run that fails or is broken off leaves older ones as they are.
+    """
+    from rich.console import Console
+
+    import edgepose
+
+    outputs = [path for path in (options.json, options.predictions) if path is not None]
+    console = Console(stderr=_STDOUT in outputs, highlight=False)
+    _check_outputs(options, outputs)
+    with contextlib.ExitStack() as stack:
+        samples = [numbered_records(path, options.split)[: options.limit] for path in options.data]
+        pictures = [stack.enter_context(Pictures(path)) for path in options.data]
+        bundle = edgepose.Bundle(options.bundle)
+        cascade = edgepose.load(bundle, options.backend, options.threads)
+        detector = None
+        if options.detect:
+            detector = edgepose.load_detector(bundle, options.backend, options.threads)
+        console.print(f"[bold]{cascade.description}[/]", soft_wrap=True)
+        sets: list[dict[str, Any]] = []
+        lines: list[bytes] = []
+        for path, chosen, opened in zip(options.data, samples, pictures, strict=True):
+            with _progress(path.name, len(chosen)) as advance:
+                estimates = estimate(chosen, opened, cascade, detector, advance)
+            sets.append(_report(console, options, path, estimates))
+            if options.predictions is not None:
+                several = len(options.data) > 1
+                lines += report.prediction_lines(estimates, str(path) if several else None)
+    if options.json is not None:
+        whole = {
+            "edgepose": FORMAT,
+            "bundle": bundle.name,
+            "backend": cascade.backend,
+            "skeleton": bundle.skeleton.name,
+            "sets": sets,
+        }
+        _write(options.json, msgspec.json.format(msgspec.json.encode(whole)) + b"\n")
+    if options.predictions is not None:
+        _write(options.predictions, b"".join(lines))
+    for path in outputs:
+        if path != _STDOUT:
+            console.print(f"wrote {path}", markup=False, soft_wrap=True)
+
+
+def _report(console: Console, options: Options, path: Path, estimates: Estimates) -> dict[str, Any]:
+    """Print a set's tables; gives the same as plain data."""
+    stages = report.figures(estimates)
+    pictures = len(set(estimates.images))
+    which = "all lines" if options.split is None else f"split {options.split}"
+    boxes = "the detector's boxes" if options.detect else "true boxes"
+    console.print(
+        f"\n{path}: {_count(len(estimates), 'person')} in {_count(pictures, 'picture')}, {which}, "
+        f"{boxes}",
+        markup=False,
+        soft_wrap=True,
+    )
+    facts: dict[str, Any] = {"data": str(path), "split": options.split, "limit": options.limit}
+    facts["boxes"] = "detect" if options.detect else "truth"
+    if options.detect:
+        recall, missed = report.recall(estimates), int((~estimates.found).sum())
+        facts |= {"detection": {"recall@0.5": round(100 * recall, 2), "missed": missed}}
+        console.print(
+            f"detection: recall {100 * recall:.1f} at an IoU of {report.RECALL_IOU}; "
+            f"{_count(missed, 'person')} missed, wrong in all joints",
+            soft_wrap=True,
+        )
+    for make in (report.summary_table, report.joint_table, report.limb_table):
+        console.print()
+        console.print(make(stages))
+    return facts | report.as_json(estimates, stages)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _check_outputs(options: Options, outputs: Sequence[Path]) -> None:
+    if len(outputs) == 2 and _same(*outputs):
+        raise OutputError(f"--json and --predictions both name '{outputs[0]}'; give two paths.")
+    for path in outputs:
+        if path == _STDOUT:
+            continue
+        check_writable(path)
+        for data in options.data:
+            folder = data.with_suffix("")
+            inputs = (data, data.with_suffix(".tar"))
+            inside = path.exists() and Path(os.path.realpath(folder)) in (
+                Path(os.path.realpath(path)).parents
+            )
+            if inside or any(_same(path, given) for given in inputs):
+                raise OutputError(
+                    f"'{path}' belongs to the data and would be overwritten; give another path."
+                )
+
+
+def _same(a: Path, b: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return a.samefile(b)
+    return os.path.realpath(a) == os.path.realpath(b)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """All or nothing: a complete file takes the place of the old one."""
+    if path == _STDOUT:
+        sys.stdout.flush()
+        try:
+            sys.stdout.buffer.write(content)
+            sys.stdout.buffer.flush()
+        except OSError:
+            raise OutputError("The reader of stdout has gone.") from None
+        return
+    target = Path(os.path.realpath(path))
+    beside = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        if (target.exists() and not target.is_file()) or not os.access(target.parent, os.W_OK):
+            target.write_bytes(content)  # a pipe, a device, a folder that takes no new file
+            return
+        try:
+            with beside.open("xb") as file:
+                file.write(content)
+            beside.replace(target)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise unwritable(path, error) from None
+
+
+@contextlib.contextmanager
+def _progress(name: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    with Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    ) as progress:
+        task = progress.add_task(name, total=total)
+        yield lambda persons: progress.advance(task, persons)

@@ -1,0 +1,96 @@
+"""``edgepose-eval``: how right a bundle is on annotated pictures."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgepose.cli import _common
+
+
+class Boxes(str, Enum):
+    """Where the persons' boxes come from."""
+
+    truth = "truth"
+    detect = "detect"
+
+
+def command(
+    data: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DATA...",
+            help="Annotations (.jsonl), the pictures in a .tar or folder of the same name beside "
+            "them.",
+        ),
+    ],
+    split: Annotated[
+        str, typer.Option(help="Which lines to take; [bold]all[/] takes every one.")
+    ] = "val",
+    boxes: Annotated[
+        Boxes, typer.Option(help="Take the annotated boxes, or let the detector find them.")
+    ] = Boxes.truth,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Take the first so many persons of each DATA.")
+    ] = None,
+    json: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the figures as JSON, [bold]-[/] for stdout. An existing file is replaced."
+        ),
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write every estimate as a JSON line, [bold]-[/] for stdout. An existing file is "
+            "replaced."
+        ),
+    ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="The model's folder; default: the one that ships.")
+    ] = None,
+    backend: Annotated[str, typer.Option(help="What runs the networks.")] = "auto",
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Threads for a network; default: half of the cores."),
+    ] = None,
+) -> None:
+    """Measure a bundle on annotated pictures: PCK, PCP and calibration of every stage.
+
+    PCK@0.1 and PCK@0.2: percent of joints within 0.1 and 0.2 torso sizes of the truth, mean over
+    the twelve limb joints; the torso is the larger labelled diagonal from shoulder to opposite hip.
+    PCP@0.5: percent of limbs with both ends within half the limb's length. Calibration error: how
+    far scores are from the rate of hits at 0.2 torso sizes, on average.
+
+    With --boxes detect each person gets the detected box that overlaps the true one most; a person
+    whom none overlaps counts as wrong in all joints and has no joints in the predictions.
+
+    Files are written at the end, whole, or not at all.
+    """
+    from edgepose.cli._evaluation import Options, run
+
+    run(
+        Options(
+            data=data,
+            split=None if split == "all" else split,
+            detect=boxes is Boxes.detect,
+            limit=limit,
+            json=json,
+            predictions=predictions,
+            bundle=bundle,
+            backend=backend,
+            threads=threads,
+        )
+    )
+
+
+def main() -> None:
+    """Run ``edgepose-eval``."""
+    _common.run("edgepose-eval", command)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""``edgepose-run``: a skeleton on every person of a camera or a video."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgepose.cli import _common
+
+_WHERE = "Where frames come from"
+_OUT = "Where results go"
+_HOW = "How persons are found"
+
+
+def command(
+    source: Annotated[
+        str | None,
+        typer.Option(
+            help="A video, a picture, a folder of pictures, a URL (rtsp, http), or [bold]sample[/] "
+            "for the clip that ships with edgepose.",
+            rich_help_panel=_WHERE,
+        ),
+    ] = None,
+    camera: Annotated[
+        int | None,
+        typer.Option(min=0, help="A camera by its number, from 0.", rich_help_panel=_WHERE),
+    ] = None,
+    max_frames: Annotated[
+        int | None,
+        typer.Option(min=1, help="Stop after so many frames.", rich_help_panel=_WHERE),
+    ] = None,
+    show: Annotated[
+        bool, typer.Option("--show", help="Show the overlay in a window.", rich_help_panel=_OUT)
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the overlay as a video (.mp4, .mkv, .mov, .avi). An existing file is "
+            "overwritten.",
+            rich_help_panel=_OUT,
+        ),
+    ] = None,
+    json: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write poses as JSON lines, [bold]-[/] for stdout. An existing file is "
+            "overwritten.",
+            rich_help_panel=_OUT,
+        ),
+    ] = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(help="The model's folder; default: the one that ships.", rich_help_panel=_HOW),
+    ] = None,
+    backend: Annotated[
+        str, typer.Option(help="What runs the networks.", rich_help_panel=_HOW)
+    ] = "auto",
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Threads for a network; default: half of the cores.", rich_help_panel=_HOW
+        ),
+    ] = None,
+    max_persons: Annotated[
+        int, typer.Option(min=1, help="Follow at most so many persons.", rich_help_panel=_HOW)
+    ] = 5,
+    detect_every: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Look for persons in every Nth frame, and whenever one is lost; default: 20. With "
+            "a folder: its pictures are the frames of one video.",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
+    no_smooth: Annotated[
+        bool,
+        typer.Option(
+            "--no-smooth", help="Give joints as estimated, not smoothed.", rich_help_panel=_HOW
+        ),
+    ] = False,
+) -> None:
+    """Follow the persons in a camera or a video and put a skeleton on each.
+
+    Prints what it runs on and, at the end, how long every stage took. Ctrl-C ends cleanly: what has
+    been written is complete. Exit codes: 0 done, 2 something you can mend, 130 interrupted.
+    """
+    from edgepose.cli._session import Options, run
+
+    chosen = Options(
+        source=_source(source, camera),
+        show=show,
+        out=out,
+        json=json,
+        bundle=bundle,
+        backend=backend,
+        threads=threads,
+        max_persons=max_persons,
+        detect_every=detect_every,
+        max_frames=max_frames,
+        smooth=not no_smooth,
+    )
+    if run(chosen):
+        raise typer.Exit(_common.INTERRUPTED)
+
+
+def _source(source: str | None, camera: int | None) -> str | int:
+    from edgepose.errors import SourceError
+
+    if source is not None and camera is not None:
+        raise SourceError("Both --source and --camera were given; give one of them.")
+    if source is None and camera is None:
+        raise SourceError(
+            "Neither --source nor --camera was given; give one of them, such as --source sample."
+        )
+    return camera if camera is not None else source or ""
+
+
+def main() -> None:
+    """Run ``edgepose-run``."""
+    _common.run("edgepose-run", command)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""Annotated pictures: one JSON line per person, the pictures in a tar or folder beside it.
+
+A line holds ``image``, ``width``, ``height``, ``joints`` (14 of ``[x, y, v]`` in pixels, LSP order;
+v 0 not labelled, 1 hidden, 2 visible), ``person_box`` (tight around the labelled joints) and
+optionally ``boxes``, ``true_box``, ``true_boxes``, ``label``, ``weight`` and ``split``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepose.errors import DataError
+from edgepose.geometry import centre_and_size, person_boxes
+from edgepose.skeleton import LSP14
+
+_TAIL = 64 * 1024  # bytes in which a JPEG ends
+_FAR = 2**20  # pixels; far beyond, float32 loses them
+
+
+class Record(msgspec.Struct, frozen=True):
+    """One annotated person; coordinates in pixels of its picture."""
+
+    image: str
+    width: int
+    height: int
+    joints: list[tuple[float, float, float]]
+    person_box: tuple[float, float, float, float] | None = None
+    boxes: list[tuple[float, float, float, float, float]] = []
+    true_box: tuple[float, float, float, float] | None = None
+    true_boxes: list[tuple[float, float, float, float]] = []
+    label: str = "human"
+    weight: float = 1.0
+    split: str = "train"
+
+    @property
+    def points(self) -> NDArray[np.float32]:
+        """(k, 2) joint positions in pixels, (0, 0) where not labelled."""
+        return np.array(self.joints, np.float32)[:, :2]
+
+    @property
+    def labelled(self) -> NDArray[np.bool_]:
+        """(k,) True where the joint has a position."""
+        return np.array(self.joints, np.float32)[:, 2] > 0
+
+    @property
+    def truth_box(self) -> NDArray[np.float32]:
+        """(4,) box around the whole person: the annotated one, else grown from the joints."""
+        if self.true_box is not None:
+            return np.array(self.true_box, np.float32)
+        return person_boxes(self.points[self.labelled])
+
+
+def load_records(path: Path | str, split: str | None = None) -> list[Record]:
+    """Read and check an annotation file; ``split`` keeps the lines of one split.
+
+    Raises DataError naming the file and line that is wrong, or that nothing is left.
+    """
+    return [record for _, record in numbered_records(path, split)]
+
+
+def numbered_records(path: Path | str, split: str | None = None) -> list[tuple[int, Record]]:
+    """:func:`load_records` with each record's line number, counted from 0 over all splits."""
+    path = Path(path)
+    decoder = msgspec.json.Decoder(Record)
+    records = []
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise DataError(f"cannot read annotations {path}: {error.strerror}") from error
+    for number, line in enumerate(lines, 1):
+        try:
+            record = decoder.decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise DataError(f"{path} line {number} is not a valid annotation: {error}") from error
+        if fault := _fault(record):
+            raise DataError(f"{path} line {number} {fault}")
+        records.append((number - 1, record))
+    kept = [(n, record) for n, record in records if split is None or record.split == split]
+    if not records:
+        raise DataError(f"{path} holds no annotation; check the path")
+    if not kept:
+        there = ", ".join(sorted({record.split for _, record in records}))
+        raise DataError(f"{path} holds no annotation of split '{split}'; it has {there}")
+    return kept
+
+
+def _fault(record: Record) -> str | None:
+    """What is wrong with a record that has the right fields, if anything is."""
+    if len(record.joints) != len(LSP14):
+        return f"has {len(record.joints)} joints, expected {len(LSP14)}"
+    if record.width < 1 or record.height < 1:
+        return f"gives its picture a size of {record.width} x {record.height}"
+    xs = [x for x, _, v in record.joints if v > 0]
+    ys = [y for _, y, v in record.joints if v > 0]
+    x0, y0, x1, y1 = record.true_box or (
+        min(xs, default=0),
+        min(ys, default=0),
+        max(xs, default=0),
+        max(ys, default=0),
+    )
+    places = (value for x, y, _ in record.joints for value in (x, y))
+    if max(map(abs, (*places, x0, y0, x1, y1))) > _FAR:
+        return "has a joint or box more than a million pixels away"
+    if record.true_box is None and max(x1 - x0, y1 - y0) < 1:
+        return "has no true_box, and labels too few joints to tell where the person is"
+    if record.true_box is not None and min(x1 - x0, y1 - y0) < 1:
+        return "has a true_box less than a pixel wide or high"
+    return None
+
+
+class Pictures:
+    """Encoded pictures of one set, by name; read and decoded on demand."""
+
+    def __init__(self, annotations: Path | str) -> None:
+        """Open the ``.tar`` or folder beside ``annotations`` (same stem); DataError if none."""
+        self.annotations = Path(annotations)
+        self._tar: tarfile.TarFile | None = None
+        self._members: dict[str, tarfile.TarInfo] = {}
+        tar, folder = self.annotations.with_suffix(".tar"), self.annotations.with_suffix("")
+        if tar.is_file():
+            try:
+                self._tar = tarfile.open(tar)  # noqa: SIM115 - closed in close()
+                self._members = {m.name: m for m in self._tar.getmembers()}
+            except (tarfile.TarError, OSError) as error:
+                self.close()
+                raise DataError(f"cannot read {tar}: {error}") from error
+        elif not folder.is_dir():
+            raise DataError(f"no pictures beside {self.annotations}: expected {tar} or {folder}/")
+        self._folder = folder
+
+    def encoded(self, name: str) -> bytes:
+        """File content of one picture; DataError if it is missing or cannot be read."""
+        if self._tar is not None:
+            tar = self._tar.name
+            try:
+                member = self._members.get(name)
+                stream = self._tar.extractfile(member) if member else None
+                content = stream.read() if stream else None
+            except (tarfile.TarError, OSError) as error:
+                raise DataError(f"cannot read picture {name} in {tar!s}: {error}") from error
+            if content is None:
+                raise DataError(f"{tar!s} holds no picture {name}")
+            return content
+        # A set named "lspet" may keep its pictures at lspet/im1.jpg or, name included, beside it.
+        for candidate in (self._folder / name, self._folder.parent / name):
+            if candidate.is_file():
+                try:
+                    return candidate.read_bytes()
+                except OSError as error:
+                    raise DataError(f"cannot read {candidate}: {error.strerror}") from error
+        raise DataError(f"no picture {name} in {self._folder}")
+
+    def decode(self, name: str) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 BGR; DataError if missing, cut short or not a picture."""
+        content = self.encoded(name)
+        picture = None
+        # OpenCV fills up a JPEG that was cut short with grey; a preview inside has an end mark too.
+        if content[:2] != b"\xff\xd8" or b"\xff\xd9" in content[-_TAIL:]:
+            # An empty file, or one of absurd size, is an error of OpenCV's own.
+            with contextlib.suppress(cv2.error):
+                picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+        if picture is None:
+            raise DataError(f"{name} beside {self.annotations} is not a readable picture")
+        return np.asarray(picture, np.uint8)
+
+    def close(self) -> None:
+        """Close the tar."""
+        if self._tar is not None:
+            self._tar.close()
+
+    def __enter__(self) -> Pictures:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def split_by_image(records: list[Record]) -> Iterator[tuple[str, list[Record]]]:
+    """Group records of one picture: yields (image, its records) in order of first appearance."""
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(record.image, []).append(record)
+    yield from groups.items()
+
+
+def longer_side(box: NDArray[np.float32]) -> float:
+    """Longer side of a box (4,), pixels."""
+    return float(centre_and_size(box)[1].max())

@@ -1,0 +1,27 @@
+"""Typed errors: each message is one sentence that says what is wrong and what to do."""
+
+from __future__ import annotations
+
+
+class EdgeposeError(Exception):
+    """Base of every error the user can mend; the command line turns it into exit code 2."""
+
+
+class BundleError(EdgeposeError):
+    """A bundle is missing, damaged, too new or inconsistent."""
+
+
+class BackendError(EdgeposeError):
+    """A backend is unknown, not installed, or gives wrong results."""
+
+
+class SourceError(EdgeposeError):
+    """A camera, file, folder or stream cannot be opened or read."""
+
+
+class OutputError(EdgeposeError):
+    """An output cannot be written."""
+
+
+class DataError(EdgeposeError):
+    """A data set or annotation file is missing or malformed."""

@@ -1,0 +1,1 @@
+"""Evaluation: PCK and PCP per stage and joint."""

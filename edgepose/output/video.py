@@ -1,0 +1,108 @@
+"""Frames as a video file, through OpenCV."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+
+from edgepose.errors import OutputError
+from edgepose.output import check_writable
+from edgepose.results import Image, as_image
+
+# The codecs that every OpenCV wheel can write.
+_CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
+_RATE = 30.0
+_MOST_REPEATS = 300
+
+
+def check_video(path: Path) -> None:
+    """OutputError unless a video can be made at ``path``; nothing is touched."""
+    if path.suffix.lower() not in _CODECS:
+        raise OutputError(
+            f"'{path}' is no video file that can be written; end its name in one of "
+            f"{', '.join(_CODECS)}."
+        )
+    check_writable(path)
+
+
+class VideoWriter:
+    """Writes frames of one size; frames of another size are fitted in with black bars.
+
+    With ``clock`` true the frame's time decides where it stands in the video: the frame before is
+    repeated over what a live source dropped, so that the video runs at the speed of life.
+    """
+
+    def __init__(
+        self, path: Path, size: tuple[int, int], fps: float | None, *, clock: bool = False
+    ) -> None:
+        """Make or empty the file at ``path`` for frames of ``size`` (width, height).
+
+        OutputError if the system or the encoder refuses.
+        """
+        check_video(path)
+        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        self._path, self._clock = path, clock
+        self._fps = fps if fps is not None and fps > 0 else _RATE
+        # The codecs halve the colour's resolution: sides are even.
+        self._size = (max(2, size[0] & ~1), max(2, size[1] & ~1))
+        self._first: float | None = None
+        self._written = 0
+        self._last: Image | None = None
+        codec = cv2.VideoWriter.fourcc(*_CODECS[path.suffix.lower()])
+        self._writer = cv2.VideoWriter(str(path), codec, self._fps, self._size)
+        if not self._writer.isOpened():
+            raise OutputError(
+                f"'{path}' cannot be written as a video of {size[0]} x {size[1]} pixels; "
+                "give another path, or one that ends in .avi."
+            )
+
+    def write(self, frame: Image, time: float) -> None:
+        """Add ``frame`` (H, W, 3) uint8 BGR, taken at ``time`` seconds."""
+        if self._clock:
+            if self._first is None:
+                self._first = time
+            place = round((time - self._first) * self._fps)
+            if place < self._written and self._last is not None:
+                return
+            for _ in range(min(place - self._written, _MOST_REPEATS)):
+                if self._last is not None:
+                    self._add(self._last)
+        fitted = self._fit(frame)
+        self._add(fitted)
+        if self._clock:
+            self._last = fitted
+
+    def _add(self, frame: Image) -> None:
+        self._writer.write(frame)
+        self._written += 1
+
+    def _fit(self, frame: Image) -> Image:
+        width, height = self._size
+        if frame.shape[:2] == (height, width):
+            return frame
+        if frame.shape[0] - height in (0, 1) and frame.shape[1] - width in (0, 1):
+            return as_image(frame[:height, :width].copy())
+        scale = min(width / frame.shape[1], height / frame.shape[0])
+        inner = (
+            min(width, max(1, round(frame.shape[1] * scale))),
+            min(height, max(1, round(frame.shape[0] * scale))),
+        )
+        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        small = cv2.resize(frame, inner, interpolation=how)
+        left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
+        right, bottom = width - inner[0] - left, height - inner[1] - top
+        return as_image(
+            cv2.copyMakeBorder(
+                small, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(0, 0, 0)
+            )
+        )
+
+    def close(self) -> None:
+        """Finish the file: only now can players open it. OutputError if nothing came of it."""
+        if self._writer.isOpened():
+            self._writer.release()
+            if self._written and not (self._path.exists() and self._path.stat().st_size):
+                raise OutputError(f"'{self._path}' could not be finished; is the disk full?")

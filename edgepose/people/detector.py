@@ -1,0 +1,121 @@
+"""Find the persons in a frame: letterbox, one network call, non-maximum suppression."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edgepose.crop import crop
+from edgepose.geometry import box_iou
+
+Float = NDArray[np.float32]
+Network = Callable[[NDArray[Any]], tuple[NDArray[Any], ...]]
+
+THRESHOLD = 0.4  # the least score that is reported
+NMS_IOU = 0.6  # two boxes that overlap more than this are one person
+_CANDIDATES = 200  # best boxes that suppression looks at
+
+
+def letterbox(height: int, width: int, size: tuple[int, int]) -> Float:
+    """The box of a frame that a network's input shows: the frame, padded to the input's shape.
+
+    ``size`` is the input's (height, width). Returns (4,) x0, y0, x1, y1 in frame pixels, centred on
+    the frame; what lies outside the frame is padding.
+    """
+    scale = max(height / size[0], width / size[1])
+    half = np.array([size[1], size[0]], np.float32) * np.float32(scale / 2)
+    centre = np.array([width, height], np.float32) / 2
+    return np.concatenate((centre - half, centre + half))
+
+
+def to_frame(boxes: ArrayLike, size: tuple[int, int], shown: ArrayLike) -> Float:
+    """Boxes (n, 4) in input pixels to frame pixels; ``shown`` (4,) is the letterbox."""
+    b, frame = np.asarray(boxes, np.float32), np.asarray(shown, np.float32)
+    scale = (frame[2:] - frame[:2]) / np.array([size[1], size[0]], np.float32)
+    return np.asarray(b * np.tile(scale, 2) + np.tile(frame[:2], 2), np.float32)
+
+
+def non_maximum_suppression(boxes: Float, scores: Float, iou: float) -> NDArray[np.intp]:
+    """Greedy suppression: indices (m,) of the boxes to keep, best first.
+
+    ``boxes`` (n, 4) and ``scores`` (n,); a box that overlaps a better one by more than
+    ``iou`` goes.
+    """
+    order = np.argsort(-scores, kind="stable")
+    close = box_iou(boxes[order], boxes[order]) > iou
+    gone = np.zeros(len(order), np.bool_)
+    for i in range(len(order)):
+        if not gone[i]:
+            gone[i + 1 :] |= close[i, i + 1 :]
+    return order[~gone]
+
+
+class Detector:
+    """Persons of a frame, by a network that gives boxes and scores for its input."""
+
+    def __init__(
+        self,
+        network: Network,
+        size: int | tuple[int, int],
+        *,
+        scale: float = 1.0,
+        mean: Sequence[float] = (127.0, 127.0, 127.0),
+        std: Sequence[float] = (128.0, 128.0, 128.0),
+        threshold: float = THRESHOLD,
+        iou: float = NMS_IOU,
+        max_persons: int = 16,
+    ) -> None:
+        """Wrap ``network``: (1, 3, H, W) float32 to boxes (1, N, 4) and scores (1, N).
+
+        Args:
+            network: gives boxes ``x0, y0, x1, y1`` in input pixels and scores in [0, 1].
+            size: the input's side, or (height, width), in pixels.
+            scale: factor on the 8-bit levels, see :func:`edgepose.crop.crop`.
+            mean: subtracted after ``scale``, per RGB channel.
+            std: divided by last, per RGB channel.
+            threshold: least score of a person, in [0, 1].
+            iou: overlap above which two boxes are the same person, in [0, 1].
+            max_persons: at most so many are reported, at least 1.
+
+        Raises:
+            ValueError: an argument is out of range.
+        """
+        if not 0 <= threshold <= 1 or not 0 <= iou <= 1:
+            raise ValueError(f"threshold and iou must be in [0, 1], not {threshold} and {iou}")
+        if max_persons < 1:
+            raise ValueError(f"max_persons must be at least 1, not {max_persons}")
+        self.network = network
+        self.size = (size, size) if isinstance(size, int) else size
+        self.threshold = threshold
+        self.iou = iou
+        self.max_persons = max_persons
+        self._colour: dict[str, Any] = {"scale": scale, "mean": mean, "std": std}
+        self._input = np.empty((1, 3, *self.size), np.float32)
+
+    def __call__(self, frame: NDArray[np.uint8]) -> Float:
+        """Find persons in ``frame`` (H, W, 3) uint8 BGR.
+
+        Returns (P, 5) float32 ``x0, y0, x1, y1, score`` in frame pixels, cut to the frame, best
+        first; P may be 0. Raises ValueError if ``frame`` is no such array.
+        """
+        if frame.ndim != 3:
+            raise ValueError(f"frame must have shape (H, W, 3), not {frame.shape}")
+        height, width = frame.shape[:2]
+        shown = letterbox(height, width, self.size)
+        crop(frame, shown[None], self.size, out=self._input, **self._colour)
+        boxes, scores = self.network(self._input)[:2]
+        return self._persons(boxes[0], scores[0], shown, (height, width))
+
+    def _persons(
+        self, boxes: NDArray[Any], scores: NDArray[Any], shown: Float, frame: tuple[int, int]
+    ) -> Float:
+        likely = np.flatnonzero(scores >= self.threshold)
+        if len(likely) > _CANDIDATES:
+            likely = likely[np.argsort(-scores[likely], kind="stable")[:_CANDIDATES]]
+        found, score = to_frame(boxes[likely], self.size, shown), scores[likely].astype(np.float32)
+        found = np.clip(found, 0, np.array([frame[1], frame[0]] * 2, np.float32))
+        keep = non_maximum_suppression(found, score, self.iou)[: self.max_persons]
+        return np.concatenate((found[keep], score[keep, None]), axis=1)

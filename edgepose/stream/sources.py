@@ -1,0 +1,110 @@
+"""Where frames come from: ``open_source`` and what every source has in common."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+
+from edgepose.errors import SourceError
+from edgepose.results import Image
+
+PICTURES = frozenset(
+    {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif"}
+)
+SAMPLE = "sample"
+
+
+class Source(ABC):
+    """A camera, video, picture or folder of pictures that has been opened and has a first frame.
+
+    Iterating gives (index, seconds from the start, (H, W, 3) uint8 BGR frame) once. ``width`` and
+    ``height`` are those of the first frame as it is shown, rotation applied. ``fps`` and ``length``
+    are None where nobody knows. ``live`` sources do not wait for a slow reader; ``continuous``
+    sources show the same scene from frame to frame, pictures do not.
+
+    Iterating raises :class:`~edgepose.errors.SourceError` when the source ends before it should;
+    every frame that could be read comes first.
+    """
+
+    name: str
+    path: Path | None = None
+    width: int
+    height: int
+    fps: float | None = None
+    length: int | None = None
+    live: bool = False
+    continuous: bool = True
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[tuple[int, float, Image]]: ...
+
+    def frame_name(self, index: int) -> str | None:
+        """The file name of frame ``index`` where every frame is a file, else None."""
+        return None
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let the device or file go. Call it from the thread that reads, or after it has ended."""
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_source(spec: int | str | os.PathLike[str]) -> Source:
+    """Open a camera, file, folder or stream and read its first frame.
+
+    Args:
+        spec: a camera's number; a path to a video, a picture or a folder of pictures (read in the
+            order of their names); a URL that OpenCV can read (rtsp, http, …); or ``"sample"``, the
+            clip that ships with edgepose. A path that exists wins over a number or the word sample.
+
+    Raises:
+        SourceError: there is no such source, or not one frame of it can be read.
+    """
+    # OpenCV is loaded with the first source, not with the package.
+    from edgepose.stream import pictures, video
+
+    if isinstance(spec, int):
+        return video.CameraSource(spec)
+    text = os.fspath(spec)
+    if "://" in text:
+        return video.UrlSource(text)
+    path = Path(text).expanduser()
+    if path.is_dir():
+        return pictures.PictureSource(text, _pictures_in(path))
+    if not path.exists():
+        if text == SAMPLE:
+            sample = resources.files("edgepose") / "assets" / "sample.mp4"
+            return video.FileSource(Path(str(sample)), name=SAMPLE)
+        if text.isdecimal():
+            return video.CameraSource(int(text))
+        raise SourceError(f"There is no file or folder '{text}'; check the path.")
+    if not os.access(path, os.R_OK):
+        raise SourceError(f"'{text}' may not be read; check the permissions of the file.")
+    if path.suffix.lower() in PICTURES:
+        return pictures.PictureSource(text, [path])
+    return video.FileSource(path)
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    """The pictures of a folder in the order of their names, hidden files left out."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        reason = error.strerror or error
+        raise SourceError(f"The folder '{folder}' cannot be listed ({reason}).") from None
+    found = [
+        p for p in entries if p.suffix.lower() in PICTURES and p.name[0] != "." and p.is_file()
+    ]
+    if not found:
+        raise SourceError(
+            f"The folder '{folder}' holds no pictures; "
+            f"give one with {', '.join(sorted(PICTURES))} files, or a video file."
+        )
+    return found

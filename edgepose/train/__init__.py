@@ -1,0 +1,1 @@
+"""Training: networks, data sets, augmentation, stage training, export (extra: ``train``)."""

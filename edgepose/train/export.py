@@ -1,0 +1,233 @@
+"""From trained networks to a bundle: ONNX with calibrated scores, golden pairs, ``bundle.toml``."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import msgspec
+import numpy as np
+import onnx
+import tomli_w
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from edgepose.bundle import (
+    FORMAT,
+    DetectorSpec,
+    GoldenSpec,
+    Manifest,
+    Pixels,
+    StageSpec,
+    sealed,
+)
+from edgepose.skeleton import Skeleton
+from edgepose.train.networks import RefineNet, SameConv, StageOne, displacement, local_soft_argmax
+
+_OPSET = 17
+_EPSILON = 1e-4  # keeps the logit of a mass of 0 or 1 finite
+
+
+def fold_batch_norm(module: nn.Module) -> None:
+    """Merge every BatchNorm of a module in eval mode into the convolution before it, in place."""
+    for child in module.modules():
+        if not isinstance(child, nn.Sequential):
+            continue
+        for i in range(len(child) - 1):
+            conv, norm = child[i], child[i + 1]
+            if not (isinstance(conv, SameConv) and isinstance(norm, nn.BatchNorm2d)):
+                continue
+            mean, var = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
+            gain = (norm.weight / (var + norm.eps).sqrt()).detach()
+            conv.weight = nn.Parameter(conv.weight.detach() * gain[:, None, None, None])
+            conv.bias = nn.Parameter(norm.bias.detach() - mean * gain)
+            child[i + 1] = nn.Identity()
+
+
+def deployable(model: nn.Module) -> None:
+    """Put a network into the form that ships, in place: BatchNorm folded, weights float16 values.
+
+    The file stores weights in float16, so golden outputs must come from the rounded ones.
+    """
+    model.eval().requires_grad_(False)
+    fold_batch_norm(model)
+    for p in model.parameters():
+        p.requires_grad_(False)
+        if p.ndim > 1:
+            p.copy_(p.half().float())
+
+
+class Calibrated(nn.Module):
+    """Turns a map's window mass into the chance that the joint is right: Platt scaling per joint.
+
+    ``slope`` and ``offset`` (k,) act on the logit of the mass.
+    """
+
+    slope: Tensor
+    offset: Tensor
+
+    def __init__(self, slope: NDArray[np.float32], offset: NDArray[np.float32]) -> None:
+        super().__init__()
+        self.register_buffer("slope", torch.as_tensor(slope))
+        self.register_buffer("offset", torch.as_tensor(offset))
+
+    def forward(self, mass: Tensor) -> Tensor:
+        """(P, k) masses to (P, k) scores in [0, 1]."""
+        mass = mass.clamp(_EPSILON, 1 - _EPSILON)
+        logit = torch.log(mass) - torch.log(1 - mass)
+        return torch.sigmoid(logit * self.slope + self.offset)
+
+
+class StageOneExport(nn.Module):
+    """crops (n, 3, S, S) to points (n, k, 2) in [-0.5, 0.5] of the box, and scores (n, k)."""
+
+    def __init__(self, model: StageOne, calibrated: Calibrated) -> None:
+        super().__init__()
+        self.model, self.calibrated = model, calibrated
+
+    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the network and decode its maps."""
+        points, mass = local_soft_argmax(self.model(crops))
+        return points, self.calibrated(mass)
+
+
+class RefineExport(nn.Module):
+    """crops (n·k, 3, S, S), joint i at rows i mod k, to displacements (n·k, 2), scores (n·k,)."""
+
+    def __init__(self, model: RefineNet, calibrated: Calibrated) -> None:
+        super().__init__()
+        self.model, self.calibrated = model, calibrated
+
+    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the network, each crop for its own joint, and decode the maps."""
+        moved, mass = displacement(self.model(crops))
+        return moved, self.calibrated(mass.reshape(-1, self.model.joints)).flatten()
+
+
+def export_onnx(model: nn.Module, example: Tensor, path: Path, outputs: Sequence[str]) -> None:
+    """Write ``model`` as ONNX with a dynamic first dimension, weights stored as float16."""
+    names = ["crops", *outputs]
+    with warnings.catch_warnings():
+        # The TorchScript exporter is deprecated, but needs no further package and keeps the graph.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            model,
+            (example,),
+            str(path),
+            dynamo=False,
+            opset_version=_OPSET,
+            input_names=names[:1],
+            output_names=names[1:],
+            dynamic_axes={name: {0: "n"} for name in names},
+        )
+    store_float16(path)
+
+
+def store_float16(path: Path) -> None:
+    """Store an ONNX file's larger float32 weights as float16 behind a Cast.
+
+    Runtimes fold the Cast when they load the file, so arithmetic stays float32. A tensor that
+    float16 cannot hold exactly is left alone: round the weights first (:func:`deployable`).
+    """
+    model = onnx.load(str(path))
+    graph = model.graph
+    casts = []
+    for tensor in graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT:
+            continue
+        value = numpy_helper.to_array(tensor)
+        half = value.astype(np.float16)
+        if value.size < 64 or not np.array_equal(half.astype(np.float32), value):
+            continue
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(half, f"{name}.float16"))
+        casts.append(helper.make_node("Cast", [f"{name}.float16"], [name], to=TensorProto.FLOAT))
+    for cast_node in reversed(casts):
+        graph.node.insert(0, cast_node)
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+
+
+@dataclass
+class StageExport:
+    """One stage ready to be written: its network, input side and extent, and a real input."""
+
+    network: nn.Module
+    size: int
+    extent: float
+    golden: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        # The pair is stored in float16; what it is compared on must be what is stored.
+        self.golden = self.golden.astype(np.float16).astype(np.float32)
+
+    def run(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The float64 reference outputs on the golden input: points and scores."""
+        double = copy.deepcopy(self.network).double()
+        with torch.no_grad():
+            points, scores = double(torch.from_numpy(self.golden.astype(np.float64)))
+        return points.numpy(), scores.numpy()
+
+
+def write_bundle(
+    folder: Path,
+    stages: Sequence[StageExport],
+    *,
+    name: str,
+    version: str,
+    skeleton: Skeleton,
+    pixels: Pixels,
+    detector: tuple[Path, DetectorSpec] | None,
+    training: dict[str, str | int | float],
+) -> None:
+    """Write a bundle folder; ``bundle.toml`` last, so that a half-written one does not load.
+
+    ``detector``: its ONNX file, and its description but for the hash.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest_path = folder / "bundle.toml"
+    manifest_path.unlink(missing_ok=True)
+    golden: dict[str, NDArray[np.float16] | NDArray[np.float64]] = {}
+    specs = []
+    for number, stage in enumerate(stages, 1):
+        path = folder / f"stage{number}.onnx"
+        outputs = ("points" if number == 1 else "displacements", "scores")
+        export_onnx(stage.network, torch.from_numpy(stage.golden), path, outputs)
+        points, scores = stage.run()
+        golden |= {f"input{number}": stage.golden.astype(np.float16)}
+        golden |= {f"points{number}": points, f"scores{number}": scores}
+        specs.append(StageSpec(path.name, _sha256(path), stage.size, stage.extent))
+    np.savez_compressed(folder / "golden.npz", allow_pickle=False, **golden)
+    found = None
+    if detector is not None:
+        source, described = detector
+        path = folder / described.file
+        path.write_bytes(source.read_bytes())
+        store_float16(path)
+        found = msgspec.structs.replace(described, sha256=_sha256(path))
+    manifest = Manifest(
+        format=FORMAT,
+        name=name,
+        version=version,
+        skeleton=skeleton.name,
+        licence="Apache-2.0",
+        pixels=pixels,
+        stages=specs,
+        golden=GoldenSpec("golden.npz", _sha256(folder / "golden.npz")),
+        detector=found,
+        training=training,
+    )
+    plain = msgspec.to_builtins(manifest)
+    plain = {key: value for key, value in plain.items() if value is not None}
+    manifest_path.write_text(sealed(tomli_w.dumps(plain)))
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,66 @@
+"""Training recipes: TOML files that say which networks to train, on what mix, for how long."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from edgepose.errors import DataError
+
+_FOLDER = Path(__file__).parent / "recipes"
+
+
+class StageOneRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Stage 1: input sides in pixels, coarse to fine, the last one ships; crop margin."""
+
+    sizes: list[int]
+    margin: float
+    batch: int
+    minutes: float
+    lr: float
+
+
+class RefineRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A later stage: input side (pixels), σ (torso diameters), network, crops per person."""
+
+    size: int
+    sigma: float
+    widths: tuple[int, int, int]
+    blocks: int
+    crops: int
+    batch: int
+    minutes: float
+    lr: float
+
+
+class DetectorRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The person detector."""
+
+    minutes: float
+    lr: float
+
+
+class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A whole bundle."""
+
+    name: str
+    version: str
+    stage1: StageOneRecipe
+    refine: list[RefineRecipe]
+    detector: DetectorRecipe
+    mix: dict[str, float] = {}
+
+
+def load_recipe(name: str) -> Recipe:
+    """Read a recipe that ships, by name, or a TOML file, by path; DataError if it is not one."""
+    path = Path(name) if name.endswith(".toml") else _FOLDER / f"{name}.toml"
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=Recipe)
+    except OSError as error:
+        shipped = ", ".join(sorted(p.stem for p in _FOLDER.glob("*.toml")))
+        raise DataError(
+            f"no recipe {name!r}; shipped are {shipped}, or give the path of a .toml file"
+        ) from error
+    except msgspec.MsgspecError as error:
+        raise DataError(f"{path} is not a valid recipe: {error}") from error

@@ -1,0 +1,210 @@
+import time
+
+import numpy as np
+import pytest
+
+from edgepose.people.tracker import Tracker, TrackerOptions
+from edgepose.results import Person
+from tests.people.world import Actor, World, standing
+
+
+def still(x, y=540.0):
+    return lambda t: (x, y)
+
+
+def walking(x, speed, y=540.0):
+    return lambda t: (x + speed * t, y)
+
+
+def who(frames):
+    """For each frame {actor: id}; no actor carries two ids in one frame."""
+    turned = [{actor: id for id, actor in frame.items()} for frame in frames]
+    assert all(len(t) == len(f) for t, f in zip(turned, frames, strict=True))
+    return turned
+
+
+@pytest.mark.parametrize("fps", [15, 30, 60])
+def test_a_walker_keeps_one_id(fps):
+    frames = World(Actor(walking(200, 300)), fps=fps).run(Tracker(), 4)
+    # Two frames until the person is confirmed.
+    assert all(f == {} for f in frames[:2])
+    assert all(f == {1: 0} for f in frames[2:])
+
+
+def test_several_keep_their_ids():
+    world = World(Actor(walking(200, 120)), Actor(still(900)), Actor(walking(1700, -100, 700), 300))
+    turned = who(world.run(Tracker(), 3))
+    assert turned[-1].keys() == {0, 1, 2}
+    assert all(t == turned[-1] for t in turned[2:])
+
+
+@pytest.mark.parametrize(("fps", "speed"), [(15, 80), (30, 80), (15, 330), (30, 150), (60, 330)])
+@pytest.mark.parametrize("seed", range(2))
+def test_who_crosses_comes_out_with_the_own_id(fps, speed, seed):
+    behind = Actor(lambda t: (800 - speed * t, 560.0))
+    world = World(Actor(walking(400, speed)), behind, fps=fps, seed=seed)
+    frames = world.run(Tracker(), 400 / speed)
+    assert frames[5] == {1: 0, 2: 1}
+    assert frames[-1] == {1: 0, 2: 1}
+    assert all(set(f) <= {1, 2} for f in frames)
+
+
+@pytest.mark.parametrize("gap", [0.3, 0.6, 0.9])
+def test_an_id_survives_a_short_loss(gap):
+    def path(t):
+        return None if 1 <= t < 1 + gap else (300 + 200 * t, 540.0)
+
+    frames = World(Actor(path)).run(Tracker(), 3)
+    assert frames[20] == {1: 0}
+    assert frames[-1] == {1: 0}
+    # Found again at most a few frames after coming back.
+    back = round((1 + gap) * 30) + 6
+    assert all(f == {1: 0} for f in frames[back:])
+
+
+def test_who_comes_back_late_is_somebody_new():
+    frames = World(Actor(lambda t: None if 1 <= t < 3 else (300.0, 540.0))).run(Tracker(), 4)
+    assert frames[20] == {1: 0}
+    assert frames[-1] == {2: 0}
+
+
+def test_nobody_is_shown_long_after_leaving():
+    frames = World(Actor(lambda t: None if t >= 1 else (300.0, 540.0))).run(Tracker(), 2)
+    assert all(f == {} for f in frames[30 + 6 :])
+
+
+def test_walking_out_of_the_frame_and_another_walking_in():
+    leaving = Actor(lambda t: (1700 + 300 * t, 540.0) if t < 1.5 else None)
+    entering = Actor(lambda t: (-100 + 300 * t, 540.0) if t > 0.5 else None)
+    frames = World(leaving, entering).run(Tracker(), 4)
+    assert 1 in frames[10]
+    assert list(frames[-1].values()) == [1]
+    assert 1 not in frames[-1]
+
+
+def test_a_phantom_of_the_detector_is_never_shown():
+    frames = World(Actor(still(900), phantom=True), Actor(still(300))).run(Tracker(), 2)
+    assert all(set(f.values()) <= {1} for f in frames)
+    assert frames[-1] == {1: 1}
+
+
+def test_a_detection_of_one_frame_is_never_shown():
+    frames = World(Actor(lambda t: (300.0, 540.0) if t < 0.04 else None)).run(Tracker(), 1)
+    assert all(f == {} for f in frames)
+
+
+def test_max_persons():
+    actors = [Actor(still(150 + 220 * i)) for i in range(8)]
+    frames = World(*actors).run(Tracker(TrackerOptions(max_persons=3)), 1)
+    assert max(len(f) for f in frames) == 3
+    assert frames[-1].keys() == {1, 2, 3}
+
+
+def test_the_detector_runs_when_it_should():
+    options = TrackerOptions(detect_every=10, search_every=3)
+    tracker, world = Tracker(options), World(Actor(lambda t: (300.0, 540.0) if 1 <= t < 2 else None))
+    looked = []
+    for n in range(90):
+        t = n / 30
+        looked.append(tracker.wants_detector())
+        boxes = tracker.propose(t, world.detect(t) if looked[-1] else None)
+        tracker.update(t, *world.estimate(t, boxes), world.size)
+    when = np.flatnonzero(looked)
+    assert when[0] == 0
+    assert set(np.diff(when[when <= 30])) == {3}  # nobody there: every third frame
+    assert set(np.diff(when[(when > 33) & (when < 60)])) == {10}  # all is well: every tenth
+    lost = when[when >= 60]
+    assert lost[0] <= 60 + 7  # gone: at once (patience is 0.15 s) and often
+    assert set(np.diff(lost)) <= {1, 2, 3}
+
+
+def test_detect_every_frame():
+    tracker, world = Tracker(TrackerOptions(detect_every=1)), World(Actor(still(300)))
+    for n in range(5):
+        assert tracker.wants_detector()
+        boxes = tracker.propose(n / 30, world.detect(0))
+        tracker.update(n / 30, *world.estimate(0, boxes), world.size)
+
+
+def feed(tracker, t, detections, joints, score=0.8):
+    rows = None if detections is None else np.array(detections, np.float32)
+    boxes = tracker.propose(t, rows)
+    joints = np.stack(joints[: len(boxes)]) if len(boxes) else np.zeros((0, 17, 2), np.float32)
+    return boxes, tracker.update(t, joints, np.full(joints.shape[:2], score, np.float32), (1920, 1080))
+
+
+def test_two_tracks_on_one_person_become_one():
+    tracker = Tracker()
+    left, right = standing((500, 500), 400), standing((700, 500), 400)
+    found = [[430, 300, 570, 700, 0.9], [630, 300, 770, 700, 0.8]]
+    for n in range(6):
+        _, people = feed(tracker, n / 30, found if n == 0 else None, [left, right])
+    assert [p.id for p in people] == [1, 2]
+    counts = []
+    for n in range(6, 20):
+        _, people = feed(tracker, n / 30, None, [left, left + 1])
+        counts.append(len(people))
+    assert counts[0] == 2  # persons who pass each other may be one for a moment
+    assert counts[-1] == 1
+
+
+def test_the_score_combines_detector_and_pose():
+    tracker = Tracker()
+    joints = standing((500, 500), 400)
+    for n in range(4):
+        _, people = feed(
+            tracker, n / 30, [[430, 300, 570, 700, 0.9]] if n == 0 else None, [joints], 0.4
+        )
+    (person,) = people
+    assert isinstance(person, Person)
+    assert person.score == pytest.approx(np.sqrt(0.9 * 0.4), abs=1e-3)
+
+
+def test_a_pose_that_is_not_finite_is_not_shown_and_not_followed():
+    tracker = Tracker()
+    joints = standing((500, 500), 400)
+    for n in range(5):
+        feed(tracker, n / 30, [[430, 300, 570, 700, 0.9]] if n == 0 else None, [joints])
+    boxes, people = feed(tracker, 5 / 30, None, [np.full_like(joints, np.nan)])
+    assert people == []
+    boxes, people = feed(tracker, 6 / 30, None, [joints])
+    assert np.isfinite(boxes).all()
+    assert [p.id for p in people] == [1]
+
+
+def test_a_slipped_pose_starts_again_from_the_detector():
+    tracker = Tracker()
+    joints = standing((500, 500), 400)
+    found = [[430, 300, 570, 700, 0.9]]
+    for n in range(5):
+        feed(tracker, n / 30, found if n == 0 else None, [joints])
+    for n in range(5, 30):  # drifts off slowly
+        feed(tracker, n / 30, None, [joints + (3 * (n - 5), 0)])
+    boxes, _ = feed(tracker, 1.0, found, [joints])
+    np.testing.assert_allclose(boxes[0], found[0][:4])
+
+
+@pytest.mark.parametrize("rows", [[], [[5, 5, 5, 50, 0.9]], [[50, 5, 20, 50, 0.9]]])
+def test_no_or_empty_detections(rows):
+    tracker = Tracker()
+    boxes, people = feed(tracker, 0.0, np.array(rows).reshape(-1, 5), [])
+    assert boxes.shape == (0, 4)
+    assert people == []
+
+
+def test_poses_must_fit_the_boxes():
+    tracker = Tracker()
+    with pytest.raises(ValueError, match="0 poses were asked for"):
+        tracker.update(0, np.zeros((1, 17, 2)), np.zeros((1, 17)), (10, 10))
+
+
+def test_a_step_of_one_person_is_quick():
+    tracker, world = Tracker(), World(Actor(walking(300, 100)))
+    world.run(tracker, 0.5)
+    joints = standing((350, 540), 400)[None]
+    scores = np.full((1, 17), 0.8, np.float32)
+    begun = time.thread_time()
+    for n in range(300):
+        tracker.propose(0.5 + n / 30)
+        tracker.update(0.5 + n / 30, joints, scores, world.size)
+    assert (time.thread_time() - begun) / 300 < 1e-3
