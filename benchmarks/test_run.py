@@ -17,7 +17,6 @@ import sys
 from importlib import resources
 from pathlib import Path
 
-
 CLIP = str(resources.files("edgepose") / "assets" / "sample.mp4")
 PEERS = Path(__file__).parent / "peers"
 ROUNDS = 5

@@ -29,6 +29,7 @@ __all__ = [
     "load_detector",
     "open_source",
     "stream",
+    "verify",
 ]
 
 
@@ -71,4 +72,3 @@ def load_detector(
         threshold=spec.score,
         iou=spec.iou,
     )
-

@@ -174,9 +174,13 @@ def verify(bundle: Bundle, backend: Backend, tolerance: float = 1e-3) -> dict[st
     worst: dict[str, float] = {}
     with np.load(bundle.path(bundle.manifest.golden.file)) as golden:
         for number, spec in enumerate(bundle.manifest.stages, 1):
-            network = backend.load(bundle.path(spec.file))
-            outputs = network(golden[f"input{number}"].astype(np.float32))
-            references = (golden[f"points{number}"], golden[f"scores{number}"])
+            names = [f"{kind}{number}" for kind in ("input", "points", "scores")]
+            if not all(name in golden for name in names):
+                raise BundleError(
+                    f"bundle {bundle.name} has no golden pair for stage {number}; export it again"
+                )
+            inputs, *references = (golden[name] for name in names)
+            outputs = backend.load(bundle.path(spec.file))(inputs.astype(np.float32))
             if [o.shape for o in outputs] != [r.shape for r in references]:
                 raise BackendError(
                     f"backend {backend.name} is wrong on stage {number} of {bundle.name}: its "

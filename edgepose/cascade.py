@@ -100,7 +100,8 @@ class Cascade:
 
 
 def _checked(boxes: ArrayLike) -> Float:
-    b = np.asarray(boxes, np.float32)
+    with np.errstate(over="ignore"):  # too large for float32: infinite, hence refused below
+        b = np.asarray(boxes, np.float32)
     if b.size == 0:
         return np.zeros((0, 4), np.float32)
     if b.ndim != 2 or b.shape[1] not in (4, 5):

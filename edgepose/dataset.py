@@ -74,7 +74,9 @@ def numbered_records(path: Path | str, split: str | None = None) -> list[tuple[i
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
-        raise DataError(f"cannot read annotations {path}: {error.strerror}") from error
+        raise DataError(
+            f"cannot read annotations {path} ({error.strerror}); give the .jsonl of a data set"
+        ) from error
     for number, line in enumerate(lines, 1):
         try:
             record = decoder.decode(line)

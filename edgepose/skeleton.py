@@ -31,6 +31,8 @@ class Skeleton:
 
     def index(self, joint: str) -> int:
         """Position of ``joint`` in the pose array; ValueError if the skeleton has no such joint."""
+        if joint not in self.joints:
+            raise ValueError(f"skeleton {self.name} has no joint {joint!r}")
         return self.joints.index(joint)
 
     @property

@@ -8,7 +8,7 @@ import sys
 from importlib import resources
 from pathlib import Path
 
-# FFmpeg takes its log level from the first video of the process, which may be one of our own making.
+# FFmpeg takes its log level from the process's first video, which may be one that a test makes.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 import cv2
@@ -91,7 +91,7 @@ def program(*arguments, **options) -> subprocess.Popen:
     )
 
 
-def run_program(*arguments, timeout: float = 60, **options) -> subprocess.CompletedProcess:
+def run_program(*arguments, timeout: float = 120, **options) -> subprocess.CompletedProcess:
     """Run ``edgepose-run`` to its end."""
     process = program(*arguments, **options)
     try:

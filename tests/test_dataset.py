@@ -103,7 +103,7 @@ def test_a_bad_line_is_named(tmp_path, line, message):
 
 
 def test_missing_empty_and_wrong_files(tmp_path):
-    with pytest.raises(DataError, match=r"none\.jsonl: No such file"):
+    with pytest.raises(DataError, match=r"none\.jsonl \(No such file.*give the \.jsonl"):
         load_records(tmp_path / "none.jsonl")
     with pytest.raises(DataError, match="directory"):
         load_records(tmp_path)

@@ -39,6 +39,8 @@ def run(program: str, command: Callable[..., None]) -> None:
     """Run ``command`` as the program ``program``, with the arguments of this process."""
     import typer
 
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app = typer.Typer(
+        add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown"
+    )
     app.command()(reporting(program, command))
     app(prog_name=program)

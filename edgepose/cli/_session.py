@@ -199,7 +199,9 @@ def _stops(pipeline: Pipeline) -> Iterator[list[int]]:
         caught.append(number)
         pipeline.stop()
 
-    before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
+    # What the caller has us ignore (nohup, a shell's background) stays ignored.
+    heard = [s for s in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(s) != signal.SIG_IGN]
+    before = {s: signal.signal(s, stop) for s in heard}
     try:
         yield caught
     finally:
@@ -218,7 +220,7 @@ class _Advance:
     def __call__(self, index: int) -> None:
         if self._progress is not None and time.monotonic() >= self._next:
             self._next = time.monotonic() + 0.1
-            self._progress.update(self._task, completed=index + 1)
+            self._progress.update(self._task, completed=index + 1, refresh=True)
 
 
 @contextlib.contextmanager

@@ -28,7 +28,7 @@ def command(
         ),
     ],
     split: Annotated[
-        str, typer.Option(help="Which lines to take; [bold]all[/] takes every one.")
+        str, typer.Option(help="Which lines to take; **all** takes every one.")
     ] = "val",
     boxes: Annotated[
         Boxes, typer.Option(help="Take the annotated boxes, or let the detector find them.")
@@ -39,13 +39,13 @@ def command(
     json: Annotated[
         Path | None,
         typer.Option(
-            help="Write the figures as JSON, [bold]-[/] for stdout. An existing file is replaced."
+            help="Write the figures as JSON, **-** for stdout. An existing file is replaced."
         ),
     ] = None,
     predictions: Annotated[
         Path | None,
         typer.Option(
-            help="Write every estimate as a JSON line, [bold]-[/] for stdout. An existing file is "
+            help="Write every estimate as a JSON line, **-** for stdout. An existing file is "
             "replaced."
         ),
     ] = None,

@@ -18,7 +18,7 @@ def command(
     source: Annotated[
         str | None,
         typer.Option(
-            help="A video, a picture, a folder of pictures, a URL (rtsp, http), or [bold]sample[/] "
+            help="A video, a picture, a folder of pictures, a URL (rtsp, http), or **sample** "
             "for the clip that ships with edgepose.",
             rich_help_panel=_WHERE,
         ),
@@ -45,8 +45,7 @@ def command(
     json: Annotated[
         Path | None,
         typer.Option(
-            help="Write poses as JSON lines, [bold]-[/] for stdout. An existing file is "
-            "overwritten.",
+            help="Write poses as JSON lines, **-** for stdout. An existing file is overwritten.",
             rich_help_panel=_OUT,
         ),
     ] = None,

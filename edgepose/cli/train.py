@@ -58,3 +58,7 @@ def command(
 def main() -> None:
     """Entry point of ``edgepose-train``."""
     run("edgepose-train", command)
+
+
+if __name__ == "__main__":
+    main()

@@ -34,6 +34,8 @@ class Overlay:
             for a, b in skeleton.limb_index
         ]
         self._dots = [_joint_colour(name) for name in skeleton.joints]
+        heads = [name for name in ("head_top", "nose", "neck") if name in skeleton.joints]
+        self._head = skeleton.index(heads[0]) if heads else 0
 
     def draw(self, frame: Image, people: list[Person]) -> Image:
         """Draw ``people`` into ``frame`` (H, W, 3) uint8 BGR, in place, and give it back."""
@@ -68,7 +70,7 @@ class Overlay:
             self._draw_layer(layer, joints, limbs, dots, thick)
             cv2.addWeighted(layer, opacity, region, 1 - opacity, 0, dst=region)
         if self._labels:
-            _label(frame, person, thick)
+            _label(frame, str(person.id), person.joints[self._head], thick)
 
     def _draw_layer(
         self,
@@ -120,22 +122,20 @@ def _disc(layer: Image, at: tuple[int, int], radius: float, colour: tuple[int, i
     cv2.circle(layer, at, max(1, round(radius * (1 << _SHIFT))), colour, -1, cv2.LINE_AA, _SHIFT)
 
 
-def _label(frame: Image, person: Person, thick: float) -> None:
+def _label(frame: Image, text: str, head: Float, thick: float) -> None:
     """The id on a dark plate above the head, kept inside the frame."""
-    text = f"{person.id}"
     scale = max(0.4, thick / 9)
     weight = max(1, round(1.2 * scale))
     (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_DUPLEX, scale, weight)
     pad = round(0.45 * height) + 1
-    centre = float(person.box[0] + person.box[2]) / 2
-    left = round(centre - width / 2) - pad
-    top = round(float(person.joints[:, 1].min()) - 4 * thick) - height - 2 * pad
+    x, y = np.clip(head, -1e6, 1e6)
+    left = round(float(x) - width / 2) - pad
+    top = round(float(y) - 5 * thick) - height - 2 * pad
     left = min(max(left, 0), max(0, frame.shape[1] - width - 2 * pad))
     top = min(max(top, 0), max(0, frame.shape[0] - height - 2 * pad))
     right, bottom = left + width + 2 * pad, top + height + 2 * pad
     plate = frame[top : bottom + 1, left : right + 1]
-    if plate.size:
-        plate[:] = (plate * 0.35 + np.array(_INK) * 0.65).astype(np.uint8)
+    plate[:] = (plate * 0.35 + np.array(_INK) * 0.65).astype(np.uint8)
     where = (left + pad, top + pad + height)
     cv2.putText(
         frame, text, where, cv2.FONT_HERSHEY_DUPLEX, scale, (255, 255, 255), weight, cv2.LINE_AA

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from pathlib import Path
 
 import cv2
 
@@ -51,21 +50,23 @@ class Window:
 
 def _has_display() -> bool:
     """Whether somebody serves the display: Qt ends the process where nobody does."""
-    if os.environ.get("WAYLAND_DISPLAY") or os.environ.get("QT_QPA_PLATFORM"):
+    if os.environ.get("WAYLAND_DISPLAY") and cv2.currentUIFramework() != "QT":
         return True
-    display = os.environ.get("DISPLAY", "")
-    host, colon, number = display.rpartition(":")
-    if not colon:
+    host, colon, number = os.environ.get("DISPLAY", "").rpartition(":")
+    number = number.partition(".")[0]
+    if not colon or not number.isdecimal():
         return False
     if host not in ("", "unix"):
+        return _answers(socket.AF_INET, (host, 6000 + int(number)))
+    path = f"/tmp/.X11-unix/X{number}"
+    return _answers(socket.AF_UNIX, path) or _answers(socket.AF_UNIX, "\0" + path)
+
+
+def _answers(family: socket.AddressFamily, address: str | tuple[str, int]) -> bool:
+    with socket.socket(family) as probe:
+        probe.settimeout(2)
+        try:
+            probe.connect(address)
+        except OSError:
+            return False
         return True
-    name = Path(f"/tmp/.X11-unix/X{number.partition('.')[0]}")
-    for address in (str(name), f"\0{name}"):
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.settimeout(1)
-            try:
-                probe.connect(address)
-            except OSError:
-                continue
-            return True
-    return False

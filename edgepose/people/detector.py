@@ -15,7 +15,7 @@ Float = NDArray[np.float32]
 Network = Callable[[NDArray[Any]], tuple[NDArray[Any], ...]]
 
 THRESHOLD = 0.4  # the least score that is reported
-NMS_IOU = 0.6  # two boxes that overlap more than this are one person
+NMS_IOU = 0.5  # two boxes that overlap more than this are one person
 _CANDIDATES = 200  # best boxes that suppression looks at
 
 

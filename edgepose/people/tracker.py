@@ -31,12 +31,18 @@ class TrackerOptions:
     """A pose whose mean joint score is under this is poor."""
     confirm: int = 3
     """Good poses in a row that a new person needs before being shown."""
+    confirm_score: float = 0.35
+    """The ``min_score`` of these."""
     patience: float = 0.15
     """How long a shown person may be poor before being given up as lost."""
     keep: float = 1.0
     """How long a lost person's id waits for a detection near where the person would be."""
+    fresh: float = 0.5
+    """How long a person who was begun or found again must prove to be nobody else's double."""
     same_pose: float = 0.06
     """Two persons whose joints are this near each other, in box diagonals, are one."""
+    same_box: float = 0.6
+    """The overlap from which a fresh person is taken for a double."""
 
 
 @dataclass(eq=False)
@@ -49,6 +55,8 @@ class _Track:
     """Time of the newest good pose or detection."""
     velocity: Float
     """Of the box's centre, pixels a second."""
+    since: float
+    """When it was begun or found again."""
     id: int = 0
     """0 until confirmed."""
     joints: Float | None = None
@@ -136,11 +144,8 @@ class Tracker:
         level = scores.mean(1)
         shown = []
         for i, track in enumerate(self._asked):
-            good = bool(
-                finite[i]
-                and level[i] >= self.options.min_score
-                and _plausible(track, boxes[i], size)
-            )
+            least = self.options.min_score if track.id else self.options.confirm_score
+            good = bool(finite[i] and level[i] >= least and _plausible(track, boxes[i], size))
             if good:
                 self._follow(track, time, boxes[i], joints[i])
             else:
@@ -179,7 +184,7 @@ class Tracker:
             if len(held) and box_iou(row[None, :4], held).max() > 0.5:
                 continue
             still = np.zeros(2, np.float32)
-            self._tracks.append(_Track(row[:4].copy(), float(row[4]), time, still))
+            self._tracks.append(_Track(row[:4].copy(), float(row[4]), time, still, time))
 
     def _costs(self, time: float, detections: Float) -> Float:
         """(tracks, detections): how badly they fit, infinite where they cannot be the same."""
@@ -209,6 +214,8 @@ class Tracker:
             # A pose that has slipped off its person starts again from the detector's box.
             track.box, track.seen = box, time
             track.velocity = np.zeros(2, np.float32)
+            if track.lost:
+                track.since = time
             track.joints, track.poor_since, track.lost = None, None, False
 
     def _follow(self, track: _Track, time: float, box: Float, joints: Float) -> None:
@@ -236,9 +243,9 @@ class Tracker:
     def _merge(self, time: float) -> set[int]:
         """Give up one of two tracks that have settled on one person; the ids given up.
 
-        Persons who pass each other share a pose for a moment, so two shown tracks must stay
-        together for a while; then the one that would have gone elsewhere is lost, not deleted: its
-        id waits for the person to come out again.
+        A fresh double goes at once. Persons who pass each other share a pose for a moment, so two
+        who have been seen apart must stay together for a while; then the one that was heading
+        elsewhere is lost, not deleted: its id waits for the person to come out again.
         """
         active = [t for t in self._asked if not t.lost and t.joints is not None]
         gone: set[int] = set()
@@ -246,26 +253,32 @@ class Tracker:
             for second in active[i + 1 :]:
                 if first.lost or second.lost:
                     continue
-                same = self._same(first, second)
-                if not same:
+                apart = _apart(first, second)
+                newer = max(first, second, key=lambda t: (not t.id, t.since, -t.found))
+                loser = None
+                if time - newer.since < self.options.fresh:
+                    overlap = box_iou(first.box[None], second.box[None])[0, 0]
+                    if apart < self.options.same_pose or overlap > self.options.same_box:
+                        loser = newer
+                elif apart >= self.options.same_pose:
                     if second.twin is not None and second.twin[0] is first:
                         second.twin = None
-                elif not (first.id and second.id):
-                    loser = second if first.id else first
-                    loser.lost = True
                 elif second.twin is None or second.twin[0] is not first:
                     second.twin = (first, time, first.velocity.copy(), second.velocity.copy())
                 elif time - second.twin[1] >= self.options.patience:
-                    loser = _misfit(first, second)
-                    loser.lost, second.twin = True, None
+                    loser, second.twin = _misfit(first, second), None
+                if loser is not None:
+                    loser.lost = True
                     gone.add(loser.id)
         return gone
 
-    def _same(self, a: _Track, b: _Track) -> bool:
-        assert a.joints is not None
-        assert b.joints is not None
-        apart = float(np.linalg.norm(a.joints - b.joints, axis=1).mean())
-        return apart < self.options.same_pose * min(a.diagonal, b.diagonal)
+
+def _apart(a: _Track, b: _Track) -> float:
+    """Mean distance of the joints of two tracks, in diagonals of the smaller box."""
+    assert a.joints is not None
+    assert b.joints is not None
+    distance = float(np.linalg.norm(a.joints - b.joints, axis=1).mean())
+    return distance / min(a.diagonal, b.diagonal)
 
 
 def _misfit(first: _Track, second: _Track) -> _Track:

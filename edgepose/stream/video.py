@@ -16,9 +16,6 @@ from edgepose.errors import SourceError
 from edgepose.results import Image, as_image
 from edgepose.stream.sources import Source
 
-# One decoder thread: a second one takes its time from the inference on a small machine and keeps
-# more frames in memory.
-_DECODE_THREADS = 1
 _NETWORK_TIMEOUT_MS = 10_000
 
 
@@ -26,6 +23,15 @@ def _quiet() -> None:
     """Keep OpenCV's and FFmpeg's own notes off stderr: whoever opens a source gets a sentence."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
+def _decoder_threads() -> int:
+    """Half of the cores, four at most.
+
+    More would take their time from the inference (on two cores a second thread costs a fifth more
+    for the same frames), and each keeps frames in memory.
+    """
+    return max(1, min(4, len(os.sched_getaffinity(0)) // 2))
 
 
 def _positive(value: float) -> float | None:
@@ -83,7 +89,7 @@ class FileSource(_Capture):
             "check that another player shows it, or convert it to MP4 (H.264)."
         )
         api = cv2.CAP_FFMPEG if _has_ffmpeg() else cv2.CAP_ANY
-        options = [cv2.CAP_PROP_N_THREADS, _DECODE_THREADS] if api == cv2.CAP_FFMPEG else []
+        options = [cv2.CAP_PROP_N_THREADS, _decoder_threads()] if api == cv2.CAP_FFMPEG else []
         capture = cv2.VideoCapture(str(path), api, options)
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
         self._start(capture, sentence, sentence)
@@ -157,7 +163,7 @@ class UrlSource(_Capture):
         options = [
             *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _NETWORK_TIMEOUT_MS),
             *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, _NETWORK_TIMEOUT_MS),
-            *(cv2.CAP_PROP_N_THREADS, _DECODE_THREADS),
+            *(cv2.CAP_PROP_N_THREADS, _decoder_threads()),
         ]
         sentence = (
             f"'{self.name}' cannot be read; check the address, the network, and that it is a video "

@@ -52,7 +52,6 @@ def train_detector(config: DetectorConfig) -> Path:
     held_out = load_sources(config.sets, "val")
     model = DetectorNet()
     model.backbone.load_imagenet()
-    model.freeze_early()
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def loss(network: nn.Module, batch: Batch) -> dict[str, Tensor]:

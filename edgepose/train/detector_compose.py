@@ -2,7 +2,9 @@
 
 The pictures are crops around persons, so persons in them are large and in the middle. A canvas
 therefore holds one or several of them at any scale and place, on backgrounds without persons, with
-person-free patches strewn between: a pasted rectangle's border must say nothing about a person.
+person-free patches strewn between: a pasted rectangle's border must say nothing about a person. And
+since a person takes up much the same part of every picture, many pictures are first made wider
+without a seam, or a network would tell a person's size from the extent of the scene.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from edgepose.crop import crop
 from edgepose.train.data import MEAN, STD
@@ -44,13 +47,15 @@ class Composer:
             self._strew(canvas, int(rng.integers(1, 7)))
             return self._degrade(canvas), box_rows([]), box_rows([])
         board = _Board(size)
-        if rng.random() < 0.35:
+        if rng.random() < 0.5:
             source = self._pick()
             canvas = self._blurred(source) if rng.random() < 0.6 else self._background()
-            scene = self._turn(source)
+            wide = rng.random() < 0.75
+            scene = self._turn(self._widen(source) if wide else source)
             person = scene.persons[rng.integers(len(scene.persons))]
             side = float(max(person[2:] - person[:2]))
-            zoom = size * float(np.exp(rng.uniform(np.log(0.35), np.log(1.25)))) / side
+            low, high = (0.15, 0.9) if wide else (0.35, 1.25)
+            zoom = size * float(np.exp(rng.uniform(np.log(low), np.log(high)))) / side
             h, w = scene.picture.shape[:2]
             # The person's centre lies on the canvas; the rest of the picture where it falls.
             at = rng.uniform(0.2, 0.8, 2) * size
@@ -96,12 +101,14 @@ class Composer:
         """Paste ``count`` windows around persons, of any scale, where they cover little."""
         rng, size = self.random, self.size
         for _ in range(count):
-            scene = self._turn(self._pick())
+            wide = rng.random() < 0.4
+            scene = self._turn(self._widen(self._pick()) if wide else self._pick())
             h, w = scene.picture.shape[:2]
             person = scene.persons[rng.integers(len(scene.persons))]
             extent = person[2:] - person[:2]
             # Window borders run anywhere from inside the person to the picture's edge.
-            reach = extent * rng.uniform(-0.12, 0.5, 2), extent * rng.uniform(-0.12, 0.5, 2)
+            far = 2.0 if wide else 0.5
+            reach = extent * rng.uniform(-0.12, far, 2), extent * rng.uniform(-0.12, far, 2)
             if rng.random() < 0.3:
                 reach = np.array([w, h]), np.array([w, h])
             window = np.concatenate((person[:2] - reach[0], person[2:] + reach[1]))
@@ -165,6 +172,31 @@ class Composer:
         x = np.minimum(np.arange(w) + 0.5, w - np.arange(w) - 0.5) / width
         y = np.minimum(np.arange(h) + 0.5, h - np.arange(h) - 0.5) / width
         return np.asarray(np.clip(np.minimum(x[None], y[:, None]), 0, 1), np.float32)
+
+    def _widen(self, source: Source) -> Source:
+        """Continue a picture's person-free margins, mirrored to and fro, without a seam."""
+        h, w = source.picture.shape[:2]
+        taken = np.concatenate((source.persons, source.unsure))
+        # Fingers and hair reach beyond the boxes.
+        low, high = taken[:, :2].min(0) - 3, taken[:, 2:].max(0) + 3
+        columns, left = self._beyond(w, int(low[0]), int(w - high[0]))
+        rows, top = self._beyond(h, int(low[1]), int(h - high[1]))
+        picture = source.picture[rows][:, columns]
+        shift = np.array([left, top, left, top], np.float32)
+        moved = (source.persons + shift, source.unsure + shift, source.annotated + shift)
+        return Source(source.name, picture, *moved)
+
+    def _beyond(self, side: int, before: int, behind: int) -> tuple[NDArray[np.intp], int]:
+        """Source positions along a side that is continued at both ends, and by how much in front.
+
+        ``before`` and ``behind`` are the widths of the margins to continue, in pixels.
+        """
+        reach = [
+            int(self.random.uniform(0, min(side, 5 * m))) if m >= 8 else 0 for m in (before, behind)
+        ]
+        front = _to_and_fro(reach[0], before)[::-1]
+        back = side - 1 - _to_and_fro(reach[1], behind)
+        return np.concatenate((front, np.arange(side), back)), reach[0]
 
     def _turn(self, source: Source) -> Source:
         """Rotate some pictures a little, a few by any angle; boxes by their inscribed ellipse."""
@@ -317,6 +349,12 @@ def _tinted(levels: Float, rng: np.random.Generator) -> Float:
     gain = (np.exp(rng.normal(0, 0.2)) * np.exp(rng.normal(0, 0.06, (3, 1, 1)))).astype(np.float32)
     middle = np.float32(grey.mean())
     return np.asarray((out - middle) * gain + middle + np.float32(rng.normal(0, 25)), np.float32)
+
+
+def _to_and_fro(count: int, margin: int) -> NDArray[np.intp]:
+    """0, 1, …, margin - 1, margin - 1, …, 1, 0, 0, 1, … in all ``count`` numbers."""
+    phase = np.arange(count) % (2 * max(margin, 1))
+    return np.minimum(phase, 2 * margin - 1 - phase)
 
 
 def _mirrored(boxes: Float, size: int) -> Float:

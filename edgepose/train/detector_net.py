@@ -37,7 +37,7 @@ class DetectorNet(nn.Module):
 
     def __init__(self, channels: int = 64) -> None:
         super().__init__()
-        self.backbone = Lite0(groups=5)
+        self.backbone = Lite0(groups=5, frozen=2)
         deepest = cast(nn.Sequential, self.backbone.groups[4])
         self.backbone.groups[4] = deepest[:2]
         self.lateral8 = conv_bn(40, channels)
@@ -59,12 +59,6 @@ class DetectorNet(nn.Module):
             # The backbone's statistics are trained; the pyramid's must be learnt in one short run.
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = 0.03
-
-    def freeze_early(self) -> None:
-        """Freeze the stem and the first two groups: most of the time, little to learn."""
-        early = (self.backbone.stem, self.backbone.groups[0], self.backbone.groups[1])
-        for module in early:
-            module.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> DetectorNet:
         """Switch to training, but for the backbone's batch statistics, which stay ImageNet's."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -81,8 +82,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint; TrainingError if it is missing or damaged."""
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        raise TrainingError(f"cannot read checkpoint {path}; train it first ({error})") from error
+    except (OSError, RuntimeError, EOFError, ValueError, UnpicklingError) as error:
+        raise TrainingError(f"cannot read checkpoint {path}; train that part first") from error
     return state
 
 

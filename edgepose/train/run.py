@@ -45,6 +45,7 @@ from edgepose.train.recipe import Recipe
 from edgepose.train.stages import predict_refine, predict_stage_one, train_refine, train_stage_one
 
 _DRAWS = 2  # estimates per training person that a later stage learns from
+_SAMPLE = 1500  # training persons that the corrections' bounds are fitted on
 DETECTOR_SIZE = 192
 _SAMPLE_BOX = np.array([[230, 310, 575, 1180]], np.float32)  # the man in the sample's first frame
 
@@ -85,6 +86,12 @@ class Run:
             repeats += [max(1, round(times))] * len(part)
         return persons, repeats
 
+    def some_of_training(self) -> list[Person]:
+        """A fixed sample of the training persons, unaugmented."""
+        sizes = [len(load_records(path, "train")) for path in self.data]
+        share = min(1.0, _SAMPLE / sum(sizes))
+        return [p for path in self.data for p in load_persons(path, "train", share)]
+
     def held_out(self) -> dict[str, list[Person]]:
         """Persons of split "val", by set; sets without one are left out."""
         found = {}
@@ -104,16 +111,21 @@ def train_part(run: Run, part: str) -> None:
         plan = run.plan(run.recipe.detector.minutes, run.recipe.detector.lr)
         plan.bf16 = False
         train_detector(DetectorConfig(run.data, folder, size=DETECTOR_SIZE, plan=plan))
+        if not (run.out / "stage1" / "checkpoint.pt").exists():
+            return
     elif part == "1":
         persons, repeats = run.training_set()
         one = run.recipe.stage1
         plan = run.plan(one.minutes, one.lr)
         train_stage_one(persons, repeats, run.held_out(), one, plan, folder, init=run.init)
     else:
-        stage = int(part)
-        if not 2 <= stage <= len(run.recipe.refine) + 1:
-            raise DataError(f"recipe {run.recipe.name} has no stage {stage}")
-        recipe = run.recipe.refine[stage - 2]
+        later = {str(n): r for n, r in enumerate(run.recipe.refine, 2)}
+        if part not in later:
+            raise DataError(
+                f"recipe {run.recipe.name} has no stage {part}; --part takes 1, "
+                f"{', '.join(later)} or detector"
+            )
+        stage, recipe = int(part), later[part]
         persons, repeats = run.training_set()
         cascade = Cascade(Bundle(run.bundle), open_backend(threads=run.threads), stage - 1)
         val = {
@@ -122,7 +134,18 @@ def train_part(run: Run, part: str) -> None:
         }
         estimates = estimate(cascade, persons, _DRAWS, jitter=0.1, seed=run.seed)
         plan = run.plan(recipe.minutes, recipe.lr)
-        train_refine(stage, persons, repeats, estimates, val, recipe, plan, folder, init=run.init)
+        train_refine(
+            stage,
+            persons,
+            repeats,
+            estimates,
+            val,
+            recipe,
+            plan,
+            folder,
+            run.out / "stage1" / "checkpoint.pt",
+            init=run.init,
+        )
     write(run)
 
 
@@ -160,6 +183,8 @@ def write(run: Run) -> Path:
     network: nn.Module = StageOneExport(one, Calibrated(*calibrate.fit(poses, mass, people)))
     box = square_boxes(_SAMPLE_BOX, margin)
     stages = [StageExport(network, size, margin, _cut(frame, box, size))]
+    known = run.some_of_training()
+    known_poses, _ = predict_stage_one(one, known, size, margin)
     # The stages' own estimate on the sample is the next one's golden input.
     sample = denormalise(stages[0].run()[0], box)
     for number, refine_recipe in enumerate(recipe.refine, 2):
@@ -167,11 +192,15 @@ def write(run: Run) -> Path:
         if not checkpoint.exists():
             break
         size, sigma = refine_recipe.size, refine_recipe.sigma
-        net = RefineNet(len(LSP14), size, refine_recipe.widths, refine_recipe.blocks)
+        net = RefineNet(len(LSP14), size, refine_recipe.channels)
         net.load_state_dict(load_checkpoint(checkpoint)["ema"])
         deployable(net)
-        poses, mass = predict_refine(net, people, poses, size, sigma)
-        network = RefineExport(net, Calibrated(*calibrate.fit(poses, mass, people)))
+        learned, mass = predict_refine(net, known, known_poses, size, sigma)
+        least = calibrate.least_mass(known_poses, learned, mass, known)
+        known_poses, _ = predict_refine(net, known, known_poses, size, sigma, least)
+        poses, mass = predict_refine(net, people, poses, size, sigma, least)
+        calibrated = Calibrated(*calibrate.fit(poses, mass, people))
+        network = RefineExport(net, calibrated, least)
         boxes = joint_boxes(sample, LSP14, sigma)
         stages.append(StageExport(network, size, sigma, _cut(frame, boxes[0], size)))
         sample = refine(sample, stages[-1].run()[0].reshape(sample.shape), boxes)

@@ -133,9 +133,17 @@ def refine_loss(model: nn.Module, batch: Batch, bf16: bool) -> dict[str, Tensor]
 
 @torch.no_grad()
 def predict_refine(
-    model: nn.Module, persons: Sequence[Person], poses: Array, size: int, sigma: float
+    model: nn.Module,
+    persons: Sequence[Person],
+    poses: Array,
+    size: int,
+    sigma: float,
+    least: Array | None = None,
 ) -> tuple[Array, Array]:
-    """Refined joints (n, k, 2) in pixels and masses (n, k), from the estimates ``poses``."""
+    """Refined joints (n, k, 2) in pixels and masses (n, k), from the estimates ``poses``.
+
+    ``least`` (k,): the mass below which a joint stays, see :func:`displacement`.
+    """
     k = len(LSP14)
     boxes = joint_boxes(poses, LSP14, sigma)
     joints, masses = [], []
@@ -149,7 +157,8 @@ def predict_refine(
             mean=MEAN,
             std=STD,
         )
-        moved, mass = displacement(model(torch.from_numpy(crops)))
+        bound = 0.0 if least is None else torch.from_numpy(least).repeat(len(part))
+        moved, mass = displacement(model(torch.from_numpy(crops)), bound)
         joints.append(moved.numpy().reshape(-1, k, 2))
         masses.append(mass.numpy().reshape(-1, k))
     return refine(poses, np.concatenate(joints), boxes), np.concatenate(masses)
@@ -228,17 +237,21 @@ def train_refine(
     recipe: RefineRecipe,
     plan: Plan,
     folder: Path,
+    stage_one: Path,
     *,
     augment: Augment | None = None,
     init: Path | None = None,
 ) -> RefineNet:
     """Train stage ``stage`` >= 2 on the errors of the stages before it; gives the EMA network.
 
+    Its backbone starts from the checkpoint ``stage_one``, or the whole network from ``init``.
+
     ``estimates`` (persons, draws, k, 2): see :class:`RefineData`. ``val`` gives per name the
     held-out persons and the earlier stages' estimates (n, k, 2) on them.
     """
     torch.manual_seed(plan.seed)
-    model = RefineNet(len(LSP14), recipe.size, recipe.widths, recipe.blocks)
+    model = RefineNet(len(LSP14), recipe.size, recipe.channels)
+    model.start_from(load_checkpoint(stage_one)["ema"])
     if init is not None:
         model.load_state_dict(load_checkpoint(init)["ema"])
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -5,7 +5,9 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
+import threading
 import time
 
 import cv2
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 
 import edgepose
+import edgepose.errors
 from tests.conftest import program, run_program, write_clip
 
 
@@ -56,7 +59,7 @@ def sample_run(tmp_path_factory):
     """One run over the whole sample with both files: (process, video, JSON lines)."""
     folder = tmp_path_factory.mktemp("run")
     out, poses = folder / "overlay.mp4", folder / "poses.jsonl"
-    done = run_program("--source", "sample", "--out", out, "--json", poses, timeout=120)
+    done = run_program("--source", "sample", "--out", out, "--json", poses, timeout=300)
     return done, out, poses
 
 
@@ -169,13 +172,14 @@ def test_a_clip_that_is_cut_short_keeps_what_was_read(tmp_path, sample):
     assert frames_in(out) == len(frames)
 
 
-def endless(tmp_path):
-    """A source that is not done before the test is: a long clip."""
-    return write_clip(tmp_path / "long.avi", frames=6000, size=(320, 240))
+@pytest.fixture(scope="module")
+def endless(tmp_path_factory):
+    """A source that is not done before the test is: a long clip of small frames."""
+    return write_clip(tmp_path_factory.mktemp("long") / "long.avi", frames=4000, size=(64, 48))
 
 
 def wait_for_lines(process, path, count):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         if path.exists() and path.read_bytes().count(b"\n") >= count:
             return
@@ -185,9 +189,9 @@ def wait_for_lines(process, path, count):
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_ends_with_everything_complete(tmp_path, sign):
+def test_ctrl_c_ends_with_everything_complete(tmp_path, endless, sign):
     out, poses = tmp_path / "out.mp4", tmp_path / "poses.jsonl"
-    process = program("--source", endless(tmp_path), "--json", poses, "--out", out)
+    process = program("--source", endless, "--json", poses, "--out", out)
     wait_for_lines(process, poses, 20)
     process.send_signal(sign)
     stdout, stderr = process.communicate(timeout=30)
@@ -195,13 +199,13 @@ def test_ctrl_c_ends_with_everything_complete(tmp_path, sign):
     assert "Traceback" not in stderr
     assert "FPS" in stdout
     _, frames = read_lines(poses)
-    assert 19 <= len(frames) < 6000
+    assert 19 <= len(frames) < 4000
     assert frames_in(out) == len(frames)
 
 
-def test_a_killed_run_leaves_whole_lines(tmp_path):
+def test_a_killed_run_leaves_whole_lines(tmp_path, endless):
     poses = tmp_path / "poses.jsonl"
-    process = program("--source", endless(tmp_path), "--json", poses)
+    process = program("--source", endless, "--json", poses)
     wait_for_lines(process, poses, 30)
     process.kill()
     process.communicate(timeout=30)
@@ -257,15 +261,13 @@ def test_bad_input_is_one_sentence(tmp_path, sample, arguments, says):
 
 
 def run_program_in(folder, environment, *arguments):
-    import subprocess
-
     return subprocess.run(
         [sys.executable, "-m", "edgepose.cli.run", *arguments],
         cwd=folder,
         env={**environment, "COLUMNS": "200"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 
@@ -306,30 +308,29 @@ def test_nothing_heavy_is_imported():
         "heavy = {'torch', 'tensorrt', 'pycuda', 'tkinter', 'PyQt5', 'matplotlib', 'scipy'}\n"
         "print('HEAVY', sorted(heavy & set(sys.modules)))\n"
     )
-    import subprocess
-
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "HEAVY []"
-    code = "import edgepose, sys; print(sorted({'torch', 'cv2', 'scipy', 'typer'} & set(sys.modules)))"
+    code = (
+        "import edgepose, sys; print(sorted({'torch', 'cv2', 'scipy', 'typer'} & set(sys.modules)))"
+    )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.stdout.strip() == "[]", done.stderr
 
 
 def test_the_group_runs_the_same_program(tmp_path):
     code = "import sys; sys.argv[0] = 'edgepose'; from edgepose.cli import main; main()"
-    import subprocess
 
     def call(*arguments):
         return subprocess.run(
             [sys.executable, "-c", code, *arguments],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
 
@@ -353,3 +354,25 @@ def test_the_python_face_gives_the_same_persons_and_closes(sample_run):
         assert [p[0] for p in people] == [p["id"] for p in line["persons"]]
         for (_, joints, _), person in zip(people, line["persons"], strict=True):
             np.testing.assert_allclose(joints, np.array(person["joints"])[:, :2], atol=0.5)
+
+
+def test_leaving_the_python_face_early_ends_its_threads():
+    before = set(threading.enumerate())
+    results = edgepose.stream("sample", max_persons=1)
+    assert next(results).index == 0
+    assert next(results).index == 1
+    results.close()
+    mine = {t for t in set(threading.enumerate()) - before if t.name.startswith("edgepose")}
+    assert not mine
+
+
+def test_the_python_face_tells_what_is_wrong(tmp_path):
+    with pytest.raises(edgepose.errors.SourceError, match="no file or folder"):
+        next(edgepose.stream(tmp_path / "missing.mp4"))
+    with pytest.raises(edgepose.errors.BackendError):
+        next(edgepose.stream("sample", backend="abacus"))
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk():
+    assert "/dev/full" in sentence(run_program("--source", "sample", "--json", "/dev/full"))

@@ -1,4 +1,4 @@
-"""A made-up scene for the tracker: upright persons on given paths, a detector and a cascade in it."""
+"""A made-up scene for the tracker: upright persons on paths, with a detector and a cascade."""
 
 from __future__ import annotations
 

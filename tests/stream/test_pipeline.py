@@ -29,7 +29,7 @@ class Counting(Source):
             if self.period:
                 time.sleep(self.period)
             self.given += 1
-            yield i, i / 30, np.full((4, 4, 3), i, np.uint8)
+            yield i, i / 30, np.full((4, 4, 3), i % 256, np.uint8)
 
     def close(self):
         self.closed = True
@@ -103,7 +103,10 @@ def test_results_carry_persons_times_and_stages():
 
 def test_an_error_of_the_source_comes_after_its_results():
     seen = []
-    with pytest.raises(SourceError, match="It broke"), Pipeline(Counting(9, fails=5), nobody) as run:
+    with (
+        pytest.raises(SourceError, match="It broke"),
+        Pipeline(Counting(9, fails=5), nobody) as run,
+    ):
         seen.extend(r.index for r in run)
     # extend() is cut off by the error; the statistics know what was given.
     assert run.stats.frames == 5
@@ -115,17 +118,23 @@ def test_an_error_of_the_estimator_reaches_the_caller():
             raise ZeroDivisionError("in the network")
         return nobody(frame, seconds)
 
-    seen = []
-    with pytest.raises(ZeroDivisionError, match="in the network"), Pipeline(Counting(), fails) as run:
-        for result in run:
-            seen.append(result.index)  # noqa: PERF401 - the error cuts it off
-    assert seen == [0, 1, 2]
+    with Pipeline(Counting(), fails) as run:
+        results = iter(run)
+        assert [next(results).index for _ in range(3)] == [0, 1, 2]
+        with pytest.raises(ZeroDivisionError, match="in the network"):
+            next(results)
 
 
 def test_an_error_of_the_reader_stops_the_threads():
-    with pytest.raises(KeyError), Pipeline(Counting(1000, period=0.001), nobody) as pipeline:
-        for _ in pipeline:
-            raise KeyError("output")
+    pipeline = Pipeline(Counting(1000, period=0.001), nobody)
+
+    def read():
+        with pipeline:
+            for _ in pipeline:
+                raise KeyError("output")
+
+    with pytest.raises(KeyError):
+        read()
     assert not pipeline.reading
 
 

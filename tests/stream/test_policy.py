@@ -1,3 +1,4 @@
+import contextlib
 import threading
 
 import pytest
@@ -7,11 +8,10 @@ from edgepose.stream.policy import Channel, DropPolicy, EndOfStreamError
 
 def drain(channel):
     items = []
-    while True:
-        try:
+    with contextlib.suppress(EndOfStreamError):
+        while True:
             items.append(channel.get(timeout=5))
-        except EndOfStreamError:
-            return items
+    return items
 
 
 def test_never_drops_and_never_holds_more_than_its_capacity():

@@ -202,3 +202,61 @@ def test_a_url_that_does_not_answer(server, capfd):
         open_source(f"http://user:secret@{server}/missing.mp4")
     assert "secret" not in str(error.value)
     assert capfd.readouterr().err == ""
+
+
+class FakeCapture:
+    """OpenCV's capture of a camera that gives five frames and is unplugged."""
+
+    opens, frames = True, 5
+
+    def __init__(self, number, api):
+        self.given = 0
+
+    def isOpened(self):
+        return self.opens
+
+    def read(self):
+        self.given += 1
+        if self.given > self.frames:
+            return False, None
+        return True, np.full((48, 64, 3), self.given, np.uint8)
+
+    def get(self, _):
+        return 30.0
+
+    def set(self, *_):
+        return True
+
+    def release(self):
+        pass
+
+
+@pytest.fixture
+def camera(monkeypatch):
+    monkeypatch.setattr(cv2, "VideoCapture", FakeCapture)
+    monkeypatch.setattr("os.path.exists", lambda path: str(path).startswith("/dev/video"))
+    return FakeCapture
+
+
+@pytest.mark.parametrize("spec", [0, "0"])
+def test_a_camera_is_live_and_tells_when_it_is_unplugged(camera, spec, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = open_source(spec)
+    assert source.live
+    assert source.length is None
+    assert (source.name, source.width, source.height, source.fps) == ("camera 0", 64, 48, 30.0)
+    frames, error = frames_of(source)
+    assert [(i, f[0, 0, 0]) for i, _, f in frames] == [(i, i + 1) for i in range(5)]
+    times = [t for _, t, _ in frames]
+    assert times == sorted(times)
+    assert "stopped giving pictures" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("opens", "frames", "says"), [(False, 5, "opened"), (True, 0, "no picture")]
+)
+def test_a_camera_that_is_busy(camera, monkeypatch, opens, frames, says):
+    monkeypatch.setattr(camera, "opens", opens)
+    monkeypatch.setattr(camera, "frames", frames)
+    with pytest.raises(SourceError, match=says):
+        open_source(0)

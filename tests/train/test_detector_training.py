@@ -137,7 +137,6 @@ def test_the_loss_falls_on_a_few_canvases():
     torch.manual_seed(0)
     batch = next(batches(Composer([_source(i) for i in range(2)], 64, seed=0), 4))
     model = DetectorNet(channels=16).train()
-    model.freeze_early()
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3)
     losses = []
     for _ in range(25):
@@ -152,7 +151,6 @@ def test_the_loss_falls_on_a_few_canvases():
 
 def test_frozen_parts_stay_as_they_are():
     model = DetectorNet(channels=16)
-    model.freeze_early()
     model.train()
     before = {k: v.clone() for k, v in model.backbone.state_dict().items()}
     model.raw(torch.randn(2, 3, 64, 64))[0].sum().backward()
@@ -223,3 +221,30 @@ def test_measure_counts_hits_and_false_persons():
     result = training.measure(Detector(network, 64), [source])
     assert result["recall"] == 1
     assert result["precision"] == 0.5
+
+
+def test_a_widened_picture_holds_the_old_one_and_nobody_else():
+    source = _source()
+    composer = Composer([source], 64, seed=2)
+    grown = []
+    for _ in range(20):
+        wide = composer._widen(source)
+        x0, y0, x1, y1 = (round(float(v)) for v in wide.persons[0])
+        left, top = x0 - 34, y0 - 20
+        old = wide.picture[top : top + 120, left : left + 100]
+        np.testing.assert_array_equal(old, source.picture)
+        rest = wide.picture.copy()
+        rest[y0 - 1 : y1 + 2, x0 - 1 : x1 + 2] = 0
+        assert rest.max() < 100  # the ground is dim, the person bright
+        grown.append(wide.picture.shape[1] / 100)
+    assert max(grown) > 1.5
+
+
+def test_a_picture_with_the_person_at_its_border_is_not_widened_there():
+    source = _source()
+    cut = Source(
+        "cut", source.picture[:, 40:], source.persons - [[40, 0, 40, 0]], *[source.unsure] * 2
+    )
+    cut = Source("cut", cut.picture, np.clip(cut.persons, 0, None), cut.unsure, cut.annotated)
+    wide = Composer([cut], 64, seed=2)._widen(cut)
+    assert wide.persons[0, 0] == 0

@@ -1,0 +1,95 @@
+"""``edgepose-train`` as a user calls it, on a handful of made-up persons."""
+
+import json
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+import edgepose
+from edgepose.skeleton import LSP14
+
+
+def call(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "edgepose.cli.train", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
+@pytest.fixture(scope="module")
+def data(sample, tmp_path_factory):
+    """Two annotated pictures per split, cut from the sample clip."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "made").mkdir()
+    video = cv2.VideoCapture(str(sample))
+    lines = []
+    rng = np.random.default_rng(0)
+    for i, split in enumerate(["train", "train", "train", "train", "val", "val"]):
+        picture = cv2.resize(video.read()[1][250:1250, 150:650], (150, 300))
+        cv2.imwrite(str(folder / "made" / f"{i}.png"), picture)
+        joints = [
+            [float(75 + 30 * x + rng.normal()), float(150 + 100 * y + rng.normal()), 2]
+            for x, y in zip(np.linspace(-1, 1, 14), np.linspace(-1, 1, 14)[::-1], strict=True)
+        ]
+        record = {"image": f"{i}.png", "width": 150, "height": 300, "joints": joints}
+        record |= {"split": split, "boxes": [[30.0, 20.0, 120.0, 280.0, 0.9]]}
+        lines.append(json.dumps(record))
+    (folder / "made.jsonl").write_text("\n".join(lines) + "\n")
+    return folder / "made.jsonl"
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    path = tmp_path_factory.mktemp("recipe") / "tiny.toml"
+    path.write_text(
+        'name = "tiny"\nversion = "0"\n'
+        "[stage1]\nsizes = [64, 96]\nmargin = 1.15\nbatch = 2\nminutes = 9\nlr = 1e-4\n"
+        "[[refine]]\nsize = 64\nsigma = 2.0\nchannels = 16\ncrops = 4\n"
+        "batch = 2\nminutes = 9\nlr = 1e-4\n"
+        "[detector]\nminutes = 9\nlr = 1e-4\n"
+    )
+    return path
+
+
+def test_every_part_is_trained_and_the_bundle_runs(data, recipe, tmp_path):
+    out = tmp_path / "run"
+    done = call(data, "--out", out, "--recipe", recipe, "--steps", 4)
+    assert done.returncode == 0, done.stderr
+    bundle = edgepose.Bundle(out / "bundle")
+    assert [stage.size for stage in bundle.manifest.stages] == [96, 64]
+    assert bundle.manifest.detector is not None
+    frame = cv2.imread(str(data.parent / "made" / "0.png"))
+    poses = edgepose.load(bundle, check=True)(frame, [[30, 20, 120, 280]])
+    assert poses.joints.shape == (1, len(LSP14), 2)
+    for part in ("stage1", "stage2", "detector"):
+        assert (out / part / "checkpoint.pt").exists()
+    log = [json.loads(line) for line in (out / "stage2" / "log.jsonl").read_text().splitlines()]
+    assert log[-1]["step"] == 4
+    assert {"made_pck0.2", "made_before_pck0.2"} <= log[-1].keys()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["nowhere.jsonl"], "nowhere.jsonl"),
+        (["DATA", "--recipe", "unknown"], "no recipe 'unknown'"),
+        (["DATA", "--part", "7"], "no stage 7"),
+        (["DATA", "--part", "nose"], "nose"),
+        (["DATA", "--part", "2"], "bundle"),
+        (["DATA", "--init", "nowhere.pt"], "nowhere.pt"),
+    ],
+)
+def test_mistakes_get_one_sentence(data, tmp_path, arguments, sentence):
+    arguments = [str(data) if a == "DATA" else a for a in arguments]
+    if "--part" not in arguments:
+        arguments += ["--part", "1"]
+    done = call(*arguments, "--out", tmp_path / "run", "--steps", 1)
+    assert done.returncode == 2, done.stderr
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

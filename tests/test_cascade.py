@@ -1,0 +1,206 @@
+"""The cascade against its own arithmetic in float64, on the bundle that ships and a made-up one."""
+
+from __future__ import annotations
+
+import cv2
+import msgspec
+import numpy as np
+import pytest
+
+import edgepose
+from edgepose.backends import open_backend
+from edgepose.bundle import Bundle, StageSpec
+from edgepose.cascade import Cascade
+from edgepose.crop.reference import weights
+
+# The man, the same one badly framed, and a box half outside, in a frame of 270 x 480.
+BOXES = np.array([[57, 78, 144, 295], [30, 110, 150, 260], [-40, 200, 90, 420]], np.float32)
+
+
+@pytest.fixture(scope="module")
+def frame(sample):
+    capture = cv2.VideoCapture(str(sample))
+    ok, picture = capture.read()
+    capture.release()
+    assert ok
+    return cv2.resize(picture, (270, 480), interpolation=cv2.INTER_AREA)
+
+
+@pytest.fixture(scope="module")
+def cascade():
+    return edgepose.load(threads=1)
+
+
+@pytest.fixture(scope="module")
+def poses(cascade, frame):
+    return cascade(frame, BOXES)
+
+
+def crop64(frame, box, size, pixels):
+    """``N(x; b)`` from the crop's definition, (3, size, size) float64."""
+    x0, y0, x1, y1 = box
+    mean, std = (np.array(v)[:, None, None] for v in (pixels.mean, pixels.std))
+    wy = weights(y0, y1, size, frame.shape[0], True)
+    wx = weights(x0, x1, size, frame.shape[1], True)
+    rows, columns = np.flatnonzero(wy.any(0)), np.flatnonzero(wx.any(0))
+    rgb = frame[np.ix_(rows, columns)][..., ::-1].transpose(2, 0, 1)
+    # The mean is the border's colour, so what lies outside is 0.
+    return wy[:, rows] @ (rgb * pixels.scale - mean) @ wx[:, columns].T / std
+
+
+def cascade64(bundle, networks, frame, box):
+    """One person through the paper's section 3, in float64 but for the networks."""
+    manifest, skeleton = bundle.manifest, bundle.skeleton
+    first = manifest.stages[0]
+    x0, y0, x1, y1 = map(float, box)
+    centre, side = np.array([(x0 + x1) / 2, (y0 + y1) / 2]), max(x1 - x0, y1 - y0) * first.extent
+    b0 = (*(centre - side / 2), *(centre + side / 2))
+    crop = crop64(frame, b0, first.size, manifest.pixels)
+    points, scores = networks[0](crop[None].astype(np.float32))
+    y = points[0].astype(np.float64) * side + centre
+    stages, stage_scores = [y], [scores[0]]
+    for spec, network in zip(manifest.stages[1:], networks[1:], strict=True):
+        ends = {name: y[skeleton.joints.index(name)] for pair in skeleton.torso for name in pair}
+        diagonals = [np.hypot(*(ends[a] - ends[b])) for a, b in skeleton.torso]
+        side = spec.extent * max(*diagonals, 0.2 * (y.max(0) - y.min(0)).max(), 1.0)
+        crops = [
+            crop64(frame, (x - side / 2, v - side / 2, x + side / 2, v + side / 2), spec.size,
+                   manifest.pixels)
+            for x, v in y
+        ]  # fmt: skip
+        moved, scores = network(np.stack(crops).astype(np.float32))
+        y = y + moved.astype(np.float64) * side
+        stages.append(y)
+        stage_scores.append(scores)
+    return stages, stage_scores
+
+
+def test_against_float64(cascade, frame, poses):
+    for person, box in enumerate(BOXES):
+        stages, scores = cascade64(cascade.bundle, cascade.networks, frame, box)
+        assert len(stages) == len(poses.stages) == len(cascade.bundle.manifest.stages)
+        for s in range(len(stages)):
+            np.testing.assert_allclose(poses.stages[s][person], stages[s], atol=0.02)
+            np.testing.assert_allclose(poses.stage_scores[s][person], scores[s], atol=2e-3)
+
+
+class Smooth:
+    """Made-up networks: outputs are smooth functions of the crop, other ones for each file."""
+
+    name, precision = "smooth", "float32"
+
+    def load(self, path):
+        rng = np.random.default_rng(int(path.stem[-1]))
+        joints = 14 if path.stem == "stage1" else 1
+        mix = rng.normal(0, 0.2, (3 * 8 * 8, 3 * joints))
+
+        def network(crops):
+            n, _, side, _ = crops.shape
+            coarse = crops.reshape(n, 3, 8, side // 8, 8, side // 8).mean((3, 5))
+            out = np.tanh(coarse.reshape(n, -1) @ mix).reshape(n, joints, 3).astype(np.float32)
+            points, scores = out[..., :2] * np.float32(0.4), (out[..., 2] + 1) / 2
+            return (points, scores) if joints > 1 else (points[:, 0], scores[:, 0])
+
+        return network
+
+
+def test_three_made_up_stages_against_float64(frame):
+    bundle = Bundle()
+    specs = [(64, 1.3), (32, 1.5), (16, 0.7)]
+    stages = [StageSpec(f"stage{n}.onnx", "", *spec) for n, spec in enumerate(specs, 1)]
+    bundle.manifest = msgspec.structs.replace(bundle.manifest, stages=stages)
+    cascade = Cascade(bundle, Smooth())
+    poses = cascade(frame, BOXES)
+    assert len(poses.stages) == 3
+    assert np.abs(np.diff(poses.stages, axis=0)).max(axis=(1, 2, 3)).min() > 5
+    for person, box in enumerate(BOXES):
+        expected, scores = cascade64(bundle, cascade.networks, frame, box)
+        for s in range(3):
+            np.testing.assert_allclose(poses.stages[s][person], expected[s], atol=2e-3)
+            np.testing.assert_allclose(poses.stage_scores[s][person], scores[s], atol=1e-4)
+
+
+def test_the_result(cascade, poses):
+    k = len(cascade.skeleton)
+    assert len(poses) == 3
+    assert len(poses.stages) == len(poses.stage_scores) == len(cascade.specs)
+    for joints, scores in zip(poses.stages, poses.stage_scores, strict=True):
+        assert (joints.shape, joints.dtype) == ((3, k, 2), np.float32)
+        assert (scores.shape, scores.dtype) == ((3, k), np.float32)
+        assert np.isfinite(joints).all()
+        assert ((scores >= 0) & (scores <= 1)).all()
+    assert poses.joints is poses.stages[-1]
+    assert poses.scores is poses.stage_scores[-1]
+    steps = {"crop", *(f"stage {n}" for n in range(1, len(cascade.specs) + 1))}
+    assert set(poses.seconds) == steps
+    assert all(seconds > 0 for seconds in poses.seconds.values())
+
+
+def test_a_batch_equals_one_by_one(cascade, frame, poses):
+    for person, box in enumerate(BOXES):
+        alone = cascade(frame, box[None])
+        for s in range(len(cascade.specs)):
+            np.testing.assert_allclose(alone.stages[s][0], poses.stages[s][person], atol=0.01)
+            np.testing.assert_allclose(
+                alone.stage_scores[s][0], poses.stage_scores[s][person], atol=1e-3
+            )
+
+
+def test_the_man_is_where_he_is(cascade, poses):
+    """Plausible, not exact: head above hips above ankles, all inside his box."""
+    y = dict(zip(cascade.skeleton.joints, poses.joints[0], strict=True))
+    x0, y0, x1, y1 = BOXES[0]
+    assert ((poses.joints[0] > (x0 - 10, y0 - 10)) & (poses.joints[0] < (x1 + 10, y1 + 10))).all()
+    for side in ("left", "right"):
+        heights = [y["head_top"], *(y[f"{side}_{j}"] for j in ("shoulder", "hip", "knee", "ankle"))]
+        assert np.all(np.diff([h[1] for h in heights]) > 0)
+
+
+def test_nobody(cascade, frame):
+    for nobody in ([], np.zeros((0, 4)), np.zeros((0, 5), np.float32)):
+        poses = cascade(frame, nobody)
+        assert len(poses) == 0
+        assert [s.shape for s in poses.stages] == [(0, 14, 2)] * len(cascade.specs)
+        assert [s.shape for s in poses.stage_scores] == [(0, 14)] * len(cascade.specs)
+
+
+def test_boxes_with_scores_and_as_lists(cascade, frame, poses):
+    rows = np.concatenate([BOXES, [[0.5]] * 3], axis=1).tolist()
+    np.testing.assert_array_equal(cascade(frame, rows).joints, poses.joints)
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        [[0, 0, 10]],
+        [0, 0, 10, 10],
+        [[[0, 0, 10, 10]]],
+        [[0, 0, 0, 10]],
+        [[0, 10, 10, 0]],
+        [[0, 0, np.nan, 10]],
+        [[0, 0, np.inf, 10]],
+        [[0, 0, 1e300, 10]],
+        [[0, 0, 10, 10], [5, 5, 4, 4]],
+    ],
+)
+def test_bad_boxes(cascade, frame, boxes):
+    with pytest.raises(ValueError, match="boxes must be"):
+        cascade(frame, boxes)
+
+
+def test_the_frame_is_not_touched(cascade, frame):
+    before = frame.copy()
+    cascade(frame, BOXES[:1])
+    np.testing.assert_array_equal(frame, before)
+
+
+def test_the_first_stages_alone(frame, poses):
+    bundle = Bundle()
+    one = Cascade(bundle, open_backend("onnxruntime", 1), stages=1)
+    got = one(frame, BOXES)
+    assert len(got.stages) == 1
+    np.testing.assert_allclose(got.joints, poses.stages[0], atol=0.01)
+
+
+def test_load_with_check():
+    assert "onnxruntime, float32" in edgepose.load(threads=1, check=True).description

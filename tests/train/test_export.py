@@ -1,0 +1,144 @@
+import copy
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+import edgepose
+from edgepose.backends import open_backend
+from edgepose.bundle import Bundle, DetectorSpec, Pixels, verify
+from edgepose.evaluate.metrics import torso_size
+from edgepose.skeleton import LSP14
+from edgepose.train import calibrate
+from edgepose.train.data import MEAN, STD, Person
+from edgepose.train.export import (
+    Calibrated,
+    RefineExport,
+    StageExport,
+    StageOneExport,
+    deployable,
+    write_bundle,
+)
+from edgepose.train.networks import RefineNet, StageOne
+
+
+def scrambled(model: torch.nn.Module) -> torch.nn.Module:
+    """Batch normalisation with statistics as after training."""
+    torch.manual_seed(0)
+    for name, buffer in model.named_buffers():
+        if name.endswith("running_mean"):
+            buffer.normal_(0, 0.1)
+        elif name.endswith("running_var"):
+            buffer.uniform_(0.5, 1.5)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def stages() -> list[StageExport]:
+    rng = np.random.default_rng(0)
+    one, refine = scrambled(StageOne(14)), scrambled(RefineNet(14, 64, 16))
+    slope, offset = rng.uniform(0.5, 1.5, (2, 14)).astype(np.float32)
+    for model in (one, refine):
+        deployable(model)
+    first = rng.normal(0, 0.5, (1, 3, 96, 96)).astype(np.float32)
+    second = rng.normal(0, 0.5, (14, 3, 64, 64)).astype(np.float32)
+    return [
+        StageExport(StageOneExport(one, Calibrated(slope, offset)), 96, 1.15, first),
+        StageExport(RefineExport(refine, Calibrated(slope, offset), slope / 4), 64, 2.0, second),
+    ]
+
+
+def test_deployable_changes_a_network_by_rounding_only():
+    model = scrambled(StageOne(14))
+    x = torch.randn(1, 3, 96, 96)
+    shipped = copy.deepcopy(model)
+    deployable(shipped)
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in shipped.modules())
+    with torch.no_grad():
+        before, after = model(x), shipped(x)
+    assert float((before - after).abs().max()) < 0.02 * float(before.abs().max())
+
+
+def test_a_written_bundle_loads_verifies_and_runs(tmp_path, stages):
+    write_bundle(
+        tmp_path,
+        stages,
+        name="tiny",
+        version="1",
+        skeleton=LSP14,
+        pixels=Pixels(1.0, MEAN, STD),
+        detector=None,
+        training={"data": "none"},
+    )
+    bundle = Bundle(tmp_path)
+    errors = verify(bundle, open_backend("onnxruntime"))
+    assert max(errors.values()) < 1e-4
+    poses = edgepose.load(bundle, check=True)(
+        np.random.default_rng(0).integers(0, 255, (200, 160, 3), np.uint8),
+        [[10, 10, 100, 180], [30, 20, 150, 190]],
+    )
+    assert poses.joints.shape == (2, 14, 2)
+    assert len(poses.stages) == 2
+    assert ((poses.scores >= 0) & (poses.scores <= 1)).all()
+    with pytest.raises(edgepose.errors.BundleError, match="no detector"):
+        edgepose.load_detector(bundle)
+    # Weights are stored in half the room.
+    stored = {t.name: t.data_type for t in onnx.load(tmp_path / "stage1.onnx").graph.initializer}
+    half = [name for name, kind in stored.items() if kind == onnx.TensorProto.FLOAT16]
+    assert len(half) > 40
+    assert (tmp_path / "stage1.onnx").stat().st_size < 5.5e6
+
+
+def test_the_detector_joins_the_bundle(tmp_path, stages):
+    source = Bundle().path("detector.onnx")
+    spec = DetectorSpec("detector.onnx", "", (192, 192), 0.4, 0.6)
+    write_bundle(
+        tmp_path,
+        stages[:1],
+        name="tiny",
+        version="1",
+        skeleton=LSP14,
+        pixels=Pixels(1.0, MEAN, STD),
+        detector=(source, spec),
+        training={},
+    )
+    assert edgepose.load_detector(tmp_path)(np.zeros((90, 60, 3), np.uint8)).shape[1] == 5
+
+
+def test_calibrated_scores_match_the_hit_rate():
+    rng = np.random.default_rng(0)
+    n = 3000
+    joints = np.zeros((14, 2), np.float32)
+    joints[LSP14.index("left_shoulder")] = joints[LSP14.index("right_shoulder")] = (0, -60)
+    joints[LSP14.index("right_hip")] = joints[LSP14.index("left_hip")] = (0, 40)
+    people = [Person(np.zeros((1, 1, 3), np.uint8), joints, np.ones(14, bool), joints[0], 1.0)] * n
+    torso = torso_size(joints[None], np.ones((1, 14), bool), LSP14)[0]
+    mass = rng.uniform(0.05, 0.95, (n, 14))
+    right = rng.random((n, 14)) < mass**2  # over-confident
+    moved = joints + np.where(right, 0.0, torso)[..., None]
+    slope, offset = calibrate.fit(moved.astype(np.float32), mass.astype(np.float32), people)
+    scores = Calibrated(slope, offset)(torch.from_numpy(mass).float()).numpy()
+    assert slope.min() > 0
+    assert np.abs(scores.mean(0) - right.mean(0)).max() < 0.03
+
+
+def test_corrections_below_the_bound_that_pays_are_left_out():
+    rng = np.random.default_rng(0)
+    n = 800
+    joints = np.zeros((14, 2), np.float32)
+    joints[LSP14.index("left_shoulder")] = joints[LSP14.index("right_shoulder")] = (0, -50)
+    joints[LSP14.index("right_hip")] = joints[LSP14.index("left_hip")] = (0, 50)
+    people = [Person(np.zeros((1, 1, 3), np.uint8), joints, np.ones(14, bool), joints[0], 1.0)] * n
+    before = joints + np.where(rng.random((n, 14, 1)) < 0.5, 0, 30).astype(np.float32)
+    mass = rng.random((n, 14)).astype(np.float32)
+    # The correction is right more often than the estimate from a mass of one half on.
+    right = rng.random((n, 14)) < mass
+    after = joints + np.where(right, 0, 30)[..., None].astype(np.float32)
+    least = calibrate.least_mass(before, after, mass, people)
+    assert least.shape == (14,)
+    assert np.abs(least - 0.5).max() <= 0.21
+    kept = np.where((mass >= least)[..., None], after, before)
+    hits = (kept == joints).all(-1).mean()
+    assert hits > (after == joints).all(-1).mean() + 0.05
+    assert hits > (before == joints).all(-1).mean() + 0.05
