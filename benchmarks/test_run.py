@@ -1,7 +1,8 @@
 """``edgepose-run`` as a whole beside its peers: frames per second and peak memory, interleaved.
 
 Decoding alone and MediaPipe Pose full run on the same clip in turn with ours, so that a busy
-machine slows all alike. MediaPipe needs an environment of its own; name its interpreter:
+machine slows all alike. The clip shows two persons; MediaPipe follows one. MediaPipe needs an
+environment of its own; name its interpreter:
 
     python3 -m venv .venv-peers && .venv-peers/bin/pip install mediapipe==0.10.14
     EDGEPOSE_PEERS=.venv-peers/bin/python make bench
@@ -35,10 +36,10 @@ def measured(command: list[str]) -> tuple[str, float]:
     return text, usage.ru_maxrss / 1024
 
 
-def edgepose_run(folder: Path) -> tuple[int, float, float]:
+def edgepose_run(folder: Path, *options: str) -> tuple[int, float, float]:
     out = folder / "poses.jsonl"
     program = [sys.executable, "-m", "edgepose.cli.run", "--source", "sample", "--json", str(out)]
-    text, memory = measured(program)
+    text, memory = measured([*program, *options])
     found = sum('"persons":[]' not in line for line in out.read_text().splitlines()[1:])
     match = re.search(r"([\d.]+) FPS", text)
     assert match, text
@@ -54,6 +55,7 @@ def peer(python: str, script: str) -> tuple[int, float, float]:
 def test_run_beside_peers(benchmark, tmp_path, capsys) -> None:
     contestants = {
         "edgepose-run": lambda: edgepose_run(tmp_path),
+        "the same, one person": lambda: edgepose_run(tmp_path, "--max-persons", "1"),
         "OpenCV, decoding only": lambda: peer(sys.executable, "decode.py"),
     }
     if "EDGEPOSE_PEERS" in os.environ:

@@ -7,21 +7,19 @@ optionally ``boxes``, ``true_box``, ``true_boxes``, ``label``, ``weight`` and ``
 
 from __future__ import annotations
 
-import contextlib
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import DataError
-from edgepose.geometry import centre_and_size, person_boxes
+from edgepose.geometry import person_boxes
+from edgepose.picture import decode_picture
 from edgepose.skeleton import LSP14
 
-_TAIL = 64 * 1024  # bytes in which a JPEG ends
 _FAR = 2**20  # pixels; far beyond, float32 loses them
 
 
@@ -162,16 +160,10 @@ class Pictures:
 
     def decode(self, name: str) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 BGR; DataError if missing, cut short or not a picture."""
-        content = self.encoded(name)
-        picture = None
-        # OpenCV fills up a JPEG that was cut short with grey; a preview inside has an end mark too.
-        if content[:2] != b"\xff\xd8" or b"\xff\xd9" in content[-_TAIL:]:
-            # An empty file, or one of absurd size, is an error of OpenCV's own.
-            with contextlib.suppress(cv2.error):
-                picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+        picture = decode_picture(self.encoded(name))
         if picture is None:
             raise DataError(f"{name} beside {self.annotations} is not a readable picture")
-        return np.asarray(picture, np.uint8)
+        return picture
 
     def close(self) -> None:
         """Close the tar."""
@@ -191,8 +183,3 @@ def split_by_image(records: list[Record]) -> Iterator[tuple[str, list[Record]]]:
     for record in records:
         groups.setdefault(record.image, []).append(record)
     yield from groups.items()
-
-
-def longer_side(box: NDArray[np.float32]) -> float:
-    """Longer side of a box (4,), pixels."""
-    return float(centre_and_size(box)[1].max())

@@ -93,9 +93,10 @@ def program(*arguments, **options) -> subprocess.Popen:
 
 def run_program(*arguments, timeout: float = 120, **options) -> subprocess.CompletedProcess:
     """Run ``edgepose-run`` to its end."""
-    process = program(*arguments, **options)
-    try:
-        out, err = process.communicate(timeout=timeout)
-    finally:
-        process.kill()
+    with program(*arguments, **options) as process:
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)

@@ -44,8 +44,8 @@ def test_threads_below_one(threads):
         open_backend("auto", threads)
 
 
-def test_default_threads_leave_cores_for_the_rest(monkeypatch):
-    for cores, expected in ((1, 1), (2, 1), (4, 2), (7, 3)):
+def test_default_threads_are_the_cores_up_to_four(monkeypatch):
+    for cores, expected in ((1, 1), (2, 2), (4, 4), (7, 4)):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _, n=cores: set(range(n)))
         assert default_threads() == expected
 

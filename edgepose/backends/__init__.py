@@ -53,14 +53,14 @@ BACKENDS = {
 
 
 def default_threads() -> int:
-    """Half of the cores this process may use: decoding and output need the rest."""
-    return max(1, len(os.sched_getaffinity(0)) // 2)
+    """The cores this process may use, at most 4: small networks gain nothing from more."""
+    return min(4, len(os.sched_getaffinity(0)))
 
 
 def open_backend(name: str = "auto", threads: int | None = None) -> Backend:
     """The backend called ``name``; "auto" is onnxruntime, the embedded default.
 
-    ``threads`` per network call; None: half of the cores. Raises BackendError if the name is
+    ``threads`` per network call; None: all cores, at most 4. Raises BackendError if the name is
     unknown or the runtime is not installed.
     """
     if threads is not None and threads < 1:

@@ -18,7 +18,7 @@ from edgepose.output import check_writable
 from edgepose.results import Result
 from edgepose.stream import estimator, open_source
 from edgepose.stream.pipeline import Pipeline
-from edgepose.stream.sources import Source
+from edgepose.stream.source import Source
 
 if TYPE_CHECKING:
     from rich.console import Console

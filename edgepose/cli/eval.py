@@ -55,7 +55,7 @@ def command(
     backend: Annotated[str, typer.Option(help="What runs the networks.")] = "auto",
     threads: Annotated[
         int | None,
-        typer.Option(min=1, help="Threads for a network; default: half of the cores."),
+        typer.Option(min=1, help="Threads for a network; default: all cores, at most 4."),
     ] = None,
 ) -> None:
     """Measure a bundle on annotated pictures: PCK, PCP and calibration of every stage.

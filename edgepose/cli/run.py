@@ -59,7 +59,7 @@ def command(
     threads: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Threads for a network; default: half of the cores.", rich_help_panel=_HOW
+            min=1, help="Threads of a network; default: all cores, up to 4.", rich_help_panel=_HOW
         ),
     ] = None,
     max_persons: Annotated[

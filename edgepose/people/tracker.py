@@ -23,7 +23,7 @@ class TrackerOptions:
     detect_every: int = 20
     """Frames from one run of the detector to the next while all is well."""
     search_every: int = 3
-    """The same while nobody is followed."""
+    """The same while nobody is followed, or somebody lost may come back."""
     max_persons: int = 5
     start_score: float = 0.4
     """A detection under this starts nobody (it may still confirm somebody)."""
@@ -33,8 +33,12 @@ class TrackerOptions:
     """Good poses in a row that a new person needs before being shown."""
     confirm_score: float = 0.35
     """The ``min_score`` of these."""
+    sure_score: float = 0.7
+    """A new person's detection under this must be seen again, two frames later."""
     patience: float = 0.15
     """How long a shown person may be poor before being given up as lost."""
+    trust: float = 2.0
+    """How long a good pose is believed against a detector that sees nobody there."""
     keep: float = 1.0
     """How long a lost person's id waits for a detection near where the person would be."""
     fresh: float = 0.5
@@ -57,13 +61,17 @@ class _Track:
     """Of the box's centre, pixels a second."""
     since: float
     """When it was begun or found again."""
+    supported: float
+    """When the detector last saw it."""
     id: int = 0
     """0 until confirmed."""
     joints: Float | None = None
     good: int = 0
     poor_since: float | None = None
-    unsupported: int = 0
-    """Runs of the detector in a row that saw nobody here."""
+    sightings: int = 1
+    """Runs of the detector that saw it."""
+    misses: int = 0
+    """Runs of the detector in a row that did not."""
     lost: bool = False
     twin: tuple[_Track, float, Float, Float] | None = None
     """Another track on the same pose: who, since when, and both predictions from that time on."""
@@ -97,17 +105,19 @@ class Tracker:
     def wants_detector(self) -> bool:
         """Whether the detector should look at the coming frame.
 
-        True on the first frame, every ``detect_every`` frames, at once when somebody was lost, and
-        every ``search_every`` frames while nobody is there or somebody lost may come back.
+        True on the first frame, every ``detect_every`` frames, at once when somebody was lost,
+        soon when somebody new must be seen again, and every ``search_every`` frames while nobody is
+        there or somebody lost may come back.
         """
         since = self._since_detection
         if since is None or self._urgent:
             return True
-        searching = all(t.lost for t in self._tracks) or any(
-            t.lost or t.unsupported for t in self._tracks
-        )
-        every = self.options.search_every if searching else self.options.detect_every
-        return since + 1 >= min(every, self.options.detect_every)
+        options, every = self.options, self.options.detect_every
+        if not self._tracks or any(t.lost for t in self._tracks):
+            every = min(every, options.search_every)
+        if any(not self._is_sure(t) for t in self._tracks if not t.id):
+            every = min(every, 2)
+        return since + 1 >= every
 
     def propose(self, time: float, detections: Float | None = None) -> Float:
         """Boxes (P, 4) float32 to estimate poses in, for the frame at ``time`` seconds.
@@ -121,7 +131,7 @@ class Tracker:
             found = np.asarray(detections, np.float32).reshape(-1, 5)
             self._match(time, found[(found[:, 2:4] > found[:, :2]).all(1)])
         self._tracks = [t for t in self._tracks if time - t.seen <= self.options.keep]
-        self._asked = [t for t in self._tracks if not t.lost]
+        self._asked = [t for t in self._tracks if not t.lost][: self.options.max_persons]
         if not self._asked:
             return np.zeros((0, 4), np.float32)
         return np.stack([t.predicted(time) for t in self._asked])
@@ -168,11 +178,13 @@ class Tracker:
             for row, column in assign(self._costs(time, detections)):
                 self._support(self._tracks[row], detections[column], time)
                 taken.add(column)
-                self._tracks[row].unsupported = -1
         for track in self._tracks:
-            track.unsupported += 1
+            if track.supported == time:
+                continue
+            track.misses += 1
             # The detector may overlook whom the cascade sees well, but not for ever.
-            if not track.lost and track.unsupported >= (6 if track.id else 2):
+            doubted = time - track.supported > options.trust or not track.id
+            if doubted and track.misses >= 2:
                 track.lost = True
         for column, row in enumerate(detections):
             active = [t for t in self._tracks if not t.lost]
@@ -184,7 +196,7 @@ class Tracker:
             if len(held) and box_iou(row[None, :4], held).max() > 0.5:
                 continue
             still = np.zeros(2, np.float32)
-            self._tracks.append(_Track(row[:4].copy(), float(row[4]), time, still, time))
+            self._tracks.append(_Track(row[:4].copy(), float(row[4]), time, still, time, time))
 
     def _costs(self, time: float, detections: Float) -> Float:
         """(tracks, detections): how badly they fit, infinite where they cannot be the same."""
@@ -209,6 +221,8 @@ class Tracker:
         """The detector sees the track's person in ``detection`` (5,)."""
         box, score = detection[:4].copy(), float(detection[4])
         track.found = score if track.lost else 0.5 * (track.found + score)
+        track.supported, track.misses = time, 0
+        track.sightings += 1
         astray = box_iou(box[None], track.predicted(time)[None])[0, 0] < 0.5
         if track.lost or (astray and score >= self.options.start_score):
             # A pose that has slipped off its person starts again from the detector's box.
@@ -228,8 +242,11 @@ class Tracker:
         track.box, track.joints, track.seen = box, joints, time
         track.poor_since = None
         track.good += 1
-        if not track.id and track.good >= self.options.confirm:
+        if not track.id and track.good >= self.options.confirm and self._is_sure(track):
             track.id, self._next_id = self._next_id, self._next_id + 1
+
+    def _is_sure(self, track: _Track) -> bool:
+        return track.sightings > 1 or track.found >= self.options.sure_score
 
     def _doubt(self, track: _Track, time: float) -> None:
         track.good = 0

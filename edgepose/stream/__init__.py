@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgepose.stream.sources import Source, open_source
+from edgepose.stream.source import Source
+from edgepose.stream.sources import open_source
 
 if TYPE_CHECKING:
     from edgepose.people.follow import PersonDetector, PoseEstimator

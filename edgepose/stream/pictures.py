@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from edgepose.errors import SourceError
-from edgepose.results import Image, as_image
-from edgepose.stream.sources import Source
-
-# A file's end mark is looked for in its last bytes only: previews inside carry one as well.
-_TAIL = 64 * 1024
+from edgepose.picture import decode_picture
+from edgepose.results import Image
+from edgepose.stream.source import Source
 
 
 class PictureSource(Source):
@@ -74,19 +69,8 @@ class PictureSource(Source):
 
 
 def read_picture(file: Path) -> Image | None:
-    """Decode ``file`` to (H, W, 3) uint8 BGR; None where it is damaged, cut short or no picture."""
+    """Decode ``file`` to (H, W, 3) uint8 BGR; None where it cannot be read as a picture."""
     try:
-        data = file.read_bytes()
+        return decode_picture(file.read_bytes())
     except OSError:
         return None
-    # The decoders fill up a file that was cut short with grey and complain on stderr themselves.
-    tail = data[-_TAIL:]
-    if (data[:2] == b"\xff\xd8" and b"\xff\xd9" not in tail) or (
-        data[:4] == b"\x89PNG" and b"IEND" not in tail
-    ):
-        return None
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
-        return None
-    return None if image is None else as_image(image)

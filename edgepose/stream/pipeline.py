@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from edgepose.results import Image, Person, Result
 from edgepose.stream.policy import Channel, DropPolicy, EndOfStreamError
-from edgepose.stream.sources import Source
+from edgepose.stream.source import Source
 from edgepose.stream.stats import Stats
 
 Estimate = Callable[[Image, float], tuple[list[Person], dict[str, float]]]

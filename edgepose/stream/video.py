@@ -14,7 +14,7 @@ import cv2
 
 from edgepose.errors import SourceError
 from edgepose.results import Image, as_image
-from edgepose.stream.sources import Source
+from edgepose.stream.source import Source
 
 _NETWORK_TIMEOUT_MS = 10_000
 

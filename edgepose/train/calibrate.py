@@ -41,28 +41,6 @@ def fit(joints: Array, masses: Array, persons: Sequence[Person]) -> tuple[Array,
     return slope, offset
 
 
-def least_mass(before: Array, after: Array, masses: Array, persons: Sequence[Person]) -> Array:
-    """The mass (k,) from which on a stage's correction of each joint pays.
-
-    ``before`` and ``after`` (n, k, 2) are the estimates of two successive stages, ``masses`` (n, k)
-    the later one's. Below the bound the earlier estimate stays; it is the one that puts most joints
-    within 0.1 and 0.2 torso diameters of the truth. Fit it on training persons.
-    """
-    truth = np.stack([p.joints for p in persons])
-    size = torso_size(truth, np.stack([p.labelled for p in persons]), LSP14)
-    known = np.stack([p.labelled for p in persons]) & ~np.isnan(size)[:, None]
-    gains = np.zeros(masses.shape)
-    for threshold in (_THRESHOLD / 2, _THRESHOLD):
-        with np.errstate(invalid="ignore"):
-            limit = threshold * size[:, None]
-            gains += np.linalg.norm(after - truth, axis=-1) <= limit
-            gains -= np.linalg.norm(before - truth, axis=-1) <= limit
-    bounds = np.linspace(0, 0.95, 20)
-    kept = masses[..., None] >= bounds
-    total = (np.where(known, gains, 0.0)[..., None] * kept).sum(0)
-    return np.asarray(bounds[total.argmax(-1)], np.float32)
-
-
 def _logistic(
     x: NDArray[np.floating], right: NDArray[np.bool_], centre: NDArray[np.float64], pull: float
 ) -> NDArray[np.float64]:

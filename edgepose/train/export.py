@@ -102,19 +102,13 @@ class StageOneExport(nn.Module):
 class RefineExport(nn.Module):
     """crops (n·k, 3, S, S), joint i at rows i mod k, to displacements (n·k, 2), scores (n·k,)."""
 
-    least: Tensor
-
-    def __init__(
-        self, model: RefineNet, calibrated: Calibrated, least: NDArray[np.float32]
-    ) -> None:
+    def __init__(self, model: RefineNet, calibrated: Calibrated) -> None:
         super().__init__()
         self.model, self.calibrated = model, calibrated
-        self.register_buffer("least", torch.as_tensor(least))
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
         """Run the network, each crop for its own joint, and decode the maps."""
-        least = self.least.repeat(crops.shape[0] // self.model.joints)
-        moved, mass = displacement(self.model(crops), least)
+        moved, mass = displacement(self.model(crops))
         return moved, self.calibrated(mass.reshape(-1, self.model.joints)).flatten()
 
 

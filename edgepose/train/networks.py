@@ -36,7 +36,7 @@ class SameConv(nn.Conv2d):
         k, s = self.kernel_size[0], self.stride[0]
         if s == 1:
             return F.conv2d(x, self.weight, self.bias, 1, k // 2, 1, self.groups)
-        h, w = x.shape[-2:]
+        h, w = (int(side) for side in x.shape[-2:])  # constants in an exported graph
         py, px = max((-(-h // s) - 1) * s + k - h, 0), max((-(-w // s) - 1) * s + k - w, 0)
         x = F.pad(x, (px // 2, px - px // 2, py // 2, py - py // 2))
         return F.conv2d(x, self.weight, self.bias, s, 0, 1, self.groups)
@@ -162,17 +162,17 @@ def local_soft_argmax(logits: Tensor, window: int = 2) -> tuple[Tensor, Tensor]:
     return torch.stack((x, y), -1), mass
 
 
-def displacement(logits: Tensor, least: Tensor | float = 0.0) -> tuple[Tensor, Tensor]:
+def displacement(logits: Tensor) -> tuple[Tensor, Tensor]:
     """Decode :class:`RefineNet`: logits (N, h·h + 1) to displacement (N, 2) and mass (N,).
 
-    The displacement is in sides of the crop, 0 where "outside" is likelier than the peak or the
-    peak's mass is below ``least`` (N,): the joint then stays where the stage before put it.
+    The displacement is in sides of the crop, 0 where "outside" is likelier than the peak: the
+    joint then stays where the stage before put it.
     """
     side = math.isqrt(logits.shape[1] - 1)
     points, share = local_soft_argmax(logits[:, :-1].reshape(-1, 1, side, side))
     outside = logits.softmax(-1)[:, -1]
     mass = share[:, 0] * (1 - outside)
-    stays = ((outside > mass) | (mass < least)).to(logits.dtype)
+    stays = (outside > mass).to(logits.dtype)
     return points[:, 0] * (1 - stays)[:, None], mass
 
 

@@ -45,7 +45,6 @@ from edgepose.train.recipe import Recipe
 from edgepose.train.stages import predict_refine, predict_stage_one, train_refine, train_stage_one
 
 _DRAWS = 2  # estimates per training person that a later stage learns from
-_SAMPLE = 1500  # training persons that the corrections' bounds are fitted on
 DETECTOR_SIZE = 192
 _SAMPLE_BOX = np.array([[230, 310, 575, 1180]], np.float32)  # the man in the sample's first frame
 
@@ -85,12 +84,6 @@ class Run:
             persons += part
             repeats += [max(1, round(times))] * len(part)
         return persons, repeats
-
-    def some_of_training(self) -> list[Person]:
-        """A fixed sample of the training persons, unaugmented."""
-        sizes = [len(load_records(path, "train")) for path in self.data]
-        share = min(1.0, _SAMPLE / sum(sizes))
-        return [p for path in self.data for p in load_persons(path, "train", share)]
 
     def held_out(self) -> dict[str, list[Person]]:
         """Persons of split "val", by set; sets without one are left out."""
@@ -183,8 +176,6 @@ def write(run: Run) -> Path:
     network: nn.Module = StageOneExport(one, Calibrated(*calibrate.fit(poses, mass, people)))
     box = square_boxes(_SAMPLE_BOX, margin)
     stages = [StageExport(network, size, margin, _cut(frame, box, size))]
-    known = run.some_of_training()
-    known_poses, _ = predict_stage_one(one, known, size, margin)
     # The stages' own estimate on the sample is the next one's golden input.
     sample = denormalise(stages[0].run()[0], box)
     for number, refine_recipe in enumerate(recipe.refine, 2):
@@ -195,12 +186,8 @@ def write(run: Run) -> Path:
         net = RefineNet(len(LSP14), size, refine_recipe.channels)
         net.load_state_dict(load_checkpoint(checkpoint)["ema"])
         deployable(net)
-        learned, mass = predict_refine(net, known, known_poses, size, sigma)
-        least = calibrate.least_mass(known_poses, learned, mass, known)
-        known_poses, _ = predict_refine(net, known, known_poses, size, sigma, least)
-        poses, mass = predict_refine(net, people, poses, size, sigma, least)
-        calibrated = Calibrated(*calibrate.fit(poses, mass, people))
-        network = RefineExport(net, calibrated, least)
+        poses, mass = predict_refine(net, people, poses, size, sigma)
+        network = RefineExport(net, Calibrated(*calibrate.fit(poses, mass, people)))
         boxes = joint_boxes(sample, LSP14, sigma)
         stages.append(StageExport(network, size, sigma, _cut(frame, boxes[0], size)))
         sample = refine(sample, stages[-1].run()[0].reshape(sample.shape), boxes)

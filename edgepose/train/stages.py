@@ -138,12 +138,8 @@ def predict_refine(
     poses: Array,
     size: int,
     sigma: float,
-    least: Array | None = None,
 ) -> tuple[Array, Array]:
-    """Refined joints (n, k, 2) in pixels and masses (n, k), from the estimates ``poses``.
-
-    ``least`` (k,): the mass below which a joint stays, see :func:`displacement`.
-    """
+    """Refined joints (n, k, 2) in pixels and masses (n, k), from the estimates ``poses``."""
     k = len(LSP14)
     boxes = joint_boxes(poses, LSP14, sigma)
     joints, masses = [], []
@@ -157,8 +153,7 @@ def predict_refine(
             mean=MEAN,
             std=STD,
         )
-        bound = 0.0 if least is None else torch.from_numpy(least).repeat(len(part))
-        moved, mass = displacement(model(torch.from_numpy(crops)), bound)
+        moved, mass = displacement(model(torch.from_numpy(crops)))
         joints.append(moved.numpy().reshape(-1, k, 2))
         masses.append(mass.numpy().reshape(-1, k))
     return refine(poses, np.concatenate(joints), boxes), np.concatenate(masses)

@@ -191,10 +191,10 @@ def wait_for_lines(process, path, count):
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_ends_with_everything_complete(tmp_path, endless, sign):
     out, poses = tmp_path / "out.mp4", tmp_path / "poses.jsonl"
-    process = program("--source", endless, "--json", poses, "--out", out)
-    wait_for_lines(process, poses, 20)
-    process.send_signal(sign)
-    stdout, stderr = process.communicate(timeout=30)
+    with program("--source", endless, "--json", poses, "--out", out) as process:
+        wait_for_lines(process, poses, 20)
+        process.send_signal(sign)
+        stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 130, stderr
     assert "Traceback" not in stderr
     assert "FPS" in stdout
@@ -205,10 +205,10 @@ def test_ctrl_c_ends_with_everything_complete(tmp_path, endless, sign):
 
 def test_a_killed_run_leaves_whole_lines(tmp_path, endless):
     poses = tmp_path / "poses.jsonl"
-    process = program("--source", endless, "--json", poses)
-    wait_for_lines(process, poses, 30)
-    process.kill()
-    process.communicate(timeout=30)
+    with program("--source", endless, "--json", poses) as process:
+        wait_for_lines(process, poses, 30)
+        process.kill()
+        process.communicate(timeout=120)
     _, frames = read_lines(poses)
     assert [f["frame"] for f in frames] == list(range(len(frames)))
 

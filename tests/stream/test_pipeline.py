@@ -8,7 +8,7 @@ from edgepose.errors import SourceError
 from edgepose.stream import open_source
 from edgepose.stream.pipeline import Pipeline
 from edgepose.stream.policy import DropPolicy
-from edgepose.stream.sources import Source
+from edgepose.stream.source import Source
 from tests.conftest import front_person
 
 
