@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +19,7 @@ from edgepose.train.detector_compose import Composer, batches
 from edgepose.train.detector_data import Source, free_patches, load_sources
 from edgepose.train.detector_net import DetectorNet, detection_loss
 from edgepose.train.engine import Batch, Plan, load_checkpoint, train
-from edgepose.train.export import deployable
-from edgepose.train.onnx_graph import tidy
+from edgepose.train.export import deployable, export_onnx
 
 BOX_WEIGHT = 2.0  # of the box loss beside the score loss
 
@@ -144,17 +142,6 @@ def export_network(model: DetectorNet, path: Path, size: int) -> Path:
     model = copy.deepcopy(model)
     deployable(model)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings():
-        # The tracing exporter is deprecated, but needs no further package and gives a plain graph.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            model,
-            (torch.zeros(1, 3, size, size),),
-            str(path),
-            input_names=["image"],
-            output_names=["boxes", "scores"],
-            opset_version=17,
-            dynamo=False,
-        )
-    tidy(path)
+    names = ("image", "boxes", "scores")
+    export_onnx(model, torch.zeros(1, 3, size, size), path, names, dynamic=False)
     return path

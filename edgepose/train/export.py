@@ -112,9 +112,13 @@ class RefineExport(nn.Module):
         return moved, self.calibrated(mass.reshape(-1, self.model.joints)).flatten()
 
 
-def export_onnx(model: nn.Module, example: Tensor, path: Path, outputs: Sequence[str]) -> None:
-    """Write ``model`` as ONNX with a dynamic first dimension, weights stored as float16."""
-    names = ["crops", *outputs]
+def export_onnx(
+    model: nn.Module, example: Tensor, path: Path, names: Sequence[str], *, dynamic: bool = True
+) -> None:
+    """Write ``model`` as ONNX, weights stored as float16; see :func:`deployable`.
+
+    ``names`` are the input's and the outputs'; ``dynamic`` leaves their first dimension open.
+    """
     with warnings.catch_warnings():
         # The TorchScript exporter is deprecated, but needs no further package and keeps the graph.
         warnings.simplefilter("ignore")
@@ -124,9 +128,9 @@ def export_onnx(model: nn.Module, example: Tensor, path: Path, outputs: Sequence
             str(path),
             dynamo=False,
             opset_version=_OPSET,
-            input_names=names[:1],
-            output_names=names[1:],
-            dynamic_axes={name: {0: "n"} for name in names},
+            input_names=list(names[:1]),
+            output_names=list(names[1:]),
+            dynamic_axes={name: {0: "n"} for name in names} if dynamic else None,
         )
     tidy(path)
     store_float16(path)
@@ -200,8 +204,8 @@ def write_bundle(
     specs = []
     for number, stage in enumerate(stages, 1):
         path = folder / f"stage{number}.onnx"
-        outputs = ("points" if number == 1 else "displacements", "scores")
-        export_onnx(stage.network, torch.from_numpy(stage.golden), path, outputs)
+        names = ("crops", "points" if number == 1 else "displacements", "scores")
+        export_onnx(stage.network, torch.from_numpy(stage.golden), path, names)
         points, scores = stage.run()
         golden |= {f"input{number}": stage.golden.astype(np.float16)}
         golden |= {f"points{number}": points, f"scores{number}": scores}
@@ -212,7 +216,6 @@ def write_bundle(
         source, described = detector
         path = folder / described.file
         path.write_bytes(source.read_bytes())
-        store_float16(path)
         found = msgspec.structs.replace(described, sha256=_sha256(path))
     manifest = Manifest(
         format=FORMAT,

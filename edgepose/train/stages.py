@@ -65,17 +65,8 @@ def stage_one_loss(model: nn.Module, batch: Batch, bf16: bool) -> dict[str, Tens
         logits = model(crops)
     logits = logits.float()
     weight = batch["mask"] * batch["weight"][:, None]
-    total = weight.sum().clamp(min=1)
-    distance = F.smooth_l1_loss(soft_argmax(logits), batch["target"], beta=_BETA, reduction="none")
-    coordinates = (distance.sum(-1) * weight).sum() / total
     goal = map_target(batch["target"], logits.shape[2], logits.shape[3])
-    entropy = -(goal * logits.flatten(2).log_softmax(-1)).sum(-1)
-    maps = (entropy * weight).sum() / total
-    return {
-        "loss": _COORDINATE_WEIGHT * coordinates + _MAP_WEIGHT * maps,
-        "coordinates": coordinates,
-        "maps": maps,
-    }
+    return _terms(soft_argmax(logits), batch["target"], weight, logits.flatten(2), goal, weight)
 
 
 @torch.no_grad()
@@ -117,13 +108,19 @@ def refine_loss(model: nn.Module, batch: Batch, bf16: bool) -> dict[str, Tensor]
     logits = logits.float()
     side = math.isqrt(logits.shape[1] - 1)
     cells = logits[:, :-1].reshape(-1, 1, side, side)
-    distance = F.smooth_l1_loss(soft_argmax(cells)[:, 0], target, beta=_BETA, reduction="none")
-    inside = mask * weight
-    coordinates = (distance.sum(-1) * inside).sum() / inside.sum().clamp(min=1)
     goal = map_target(target[:, None], side, side)[:, 0] * mask[:, None]
     goal = torch.cat((goal, 1 - mask[:, None]), -1)
+    return _terms(soft_argmax(cells)[:, 0], target, mask * weight, logits, goal, weight)
+
+
+def _terms(
+    points: Tensor, target: Tensor, seen: Tensor, logits: Tensor, goal: Tensor, counted: Tensor
+) -> dict[str, Tensor]:
+    """Coordinates (…, 2) weighted by ``seen``, maps (…, cells) by ``counted``, and their sum."""
+    distance = F.smooth_l1_loss(points, target, beta=_BETA, reduction="none").sum(-1)
+    coordinates = (distance * seen).sum() / seen.sum().clamp(min=1)
     entropy = -(goal * logits.log_softmax(-1)).sum(-1)
-    maps = (entropy * weight).sum() / weight.sum().clamp(min=1)
+    maps = (entropy * counted).sum() / counted.sum().clamp(min=1)
     return {
         "loss": _COORDINATE_WEIGHT * coordinates + _MAP_WEIGHT * maps,
         "coordinates": coordinates,
