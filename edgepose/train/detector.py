@@ -29,7 +29,8 @@ class DetectorConfig:
     """What to train on and how long.
 
     ``sets`` are annotation files (see :mod:`edgepose.dataset`), ``out`` the run's folder, ``size``
-    the side of the canvases in pixels, a multiple of 32, ``batch`` canvases per step.
+    the side of the canvases in pixels, a multiple of 32, ``batch`` canvases per step, ``init`` a
+    checkpoint to start from instead of ImageNet.
     """
 
     sets: Sequence[Path]
@@ -38,6 +39,7 @@ class DetectorConfig:
     batch: int = 16
     plan: Plan = field(default_factory=lambda: Plan(steps=20000, minutes=36.0, bf16=False))
     evaluate_every: int = 1000
+    init: Path | None = None
 
 
 def train_detector(config: DetectorConfig) -> Path:
@@ -50,6 +52,8 @@ def train_detector(config: DetectorConfig) -> Path:
     held_out = load_sources(config.sets, "val")
     model = DetectorNet()
     model.backbone.load_imagenet()
+    if config.init is not None:
+        model.load_state_dict(load_checkpoint(config.init)["ema"])
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def loss(network: nn.Module, batch: Batch) -> dict[str, Tensor]:

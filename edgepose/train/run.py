@@ -103,7 +103,9 @@ def train_part(run: Run, part: str) -> None:
     if part == "detector":
         plan = run.plan(run.recipe.detector.minutes, run.recipe.detector.lr)
         plan.bf16 = False
-        train_detector(DetectorConfig(run.data, folder, size=DETECTOR_SIZE, plan=plan))
+        train_detector(
+            DetectorConfig(run.data, folder, size=DETECTOR_SIZE, plan=plan, init=run.init)
+        )
         if not (run.out / "stage1" / "checkpoint.pt").exists():
             return
     elif part == "1":

@@ -1,0 +1,35 @@
+"""The committed weights that a further training starts from fit the networks of the recipe."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from edgepose.bundle import Bundle
+from edgepose.skeleton import LSP14
+from edgepose.train.detector import load_detector
+from edgepose.train.engine import load_checkpoint
+from edgepose.train.networks import RefineNet, StageOne, displacement, local_soft_argmax
+from edgepose.train.recipe import load_recipe
+
+FOLDER = Path(__file__).parents[2] / "checkpoints" / "edgepose-s"
+
+
+def test_they_give_what_the_shipped_bundle_gives():
+    bundle = Bundle()
+    golden = np.load(bundle.path(bundle.manifest.golden.file))
+    one = StageOne(len(LSP14))
+    one.load_state_dict(load_checkpoint(FOLDER / "stage1.pt")["ema"])
+    refine = load_recipe("edgepose-s").refine[0]
+    two = RefineNet(len(LSP14), refine.size, refine.channels)
+    two.load_state_dict(load_checkpoint(FOLDER / "stage2.pt")["ema"])
+    with torch.no_grad():
+        points = local_soft_argmax(one.eval()(torch.from_numpy(golden["input1"]).float()))[0]
+        moved = displacement(two.eval()(torch.from_numpy(golden["input2"]).float()))[0]
+    # The bundle's weights were rounded after folding, these before.
+    assert np.median(np.abs(points.numpy() - golden["points1"])) < 2e-3
+    assert np.median(np.abs(moved.numpy() - golden["points2"])) < 5e-3
+
+
+def test_the_detector_loads():
+    assert not load_detector(FOLDER / "detector.pt").training
