@@ -105,7 +105,6 @@ def train(
     evaluate_every: int = 0,
     title: str = "train",
     until: float = 1.0,
-    resume: bool = True,
 ) -> nn.Module:
     """Train ``model`` and return its EMA in eval mode.
 
@@ -129,7 +128,7 @@ def train(
     )
     ema = Ema(model, plan.ema)
     step, spent = 0, 0.0
-    if resume and path.exists():
+    if path.exists():
         state = load_checkpoint(path)
         try:
             model.load_state_dict(state["model"])

@@ -192,6 +192,13 @@ def _cells(h: int, w: int, like: Tensor) -> tuple[Tensor, Tensor]:
     return (index % w).to(like.dtype), (index // w).to(like.dtype)
 
 
+def smoothing(channels: int) -> nn.Sequential:
+    """What follows the joining of two maps: depthwise 5x5, then 1x1."""
+    return nn.Sequential(
+        conv_bn(channels, channels, 5, groups=channels), conv_bn(channels, channels)
+    )
+
+
 class TopDown(nn.Module):
     """A coarse map joins a finer one: both to ``channels``, added, smoothed (depthwise + 1x1)."""
 
@@ -199,9 +206,7 @@ class TopDown(nn.Module):
         super().__init__()
         self.coarse = conv_bn(coarse, channels, act=False)
         self.fine = conv_bn(fine, channels, act=False)
-        self.smooth = nn.Sequential(
-            conv_bn(channels, channels, 5, groups=channels), conv_bn(channels, channels)
-        )
+        self.smooth = smoothing(channels)
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """(N, coarse, h, w) and (N, fine, 2h, 2w) to (N, channels, 2h, 2w)."""
@@ -221,12 +226,7 @@ class StageOne(nn.Module):
         self.backbone = Lite0(groups, frozen=2)
         widths = [40, 112, _LITE0[groups - 1][2]]
         self.lateral = nn.ModuleList(conv_bn(c, channels, act=False) for c in widths)
-        self.smooth = nn.ModuleList(
-            nn.Sequential(
-                conv_bn(channels, channels, 5, groups=channels), conv_bn(channels, channels)
-            )
-            for _ in range(2)
-        )
+        self.smooth = nn.ModuleList(smoothing(channels) for _ in range(2))
         self.head = nn.Conv2d(channels, joints, 1)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -130,11 +130,7 @@ def _terms(
 
 @torch.no_grad()
 def predict_refine(
-    model: nn.Module,
-    persons: Sequence[Person],
-    poses: Array,
-    size: int,
-    sigma: float,
+    model: nn.Module, persons: Sequence[Person], poses: Array, size: int, sigma: float
 ) -> tuple[Array, Array]:
     """Refined joints (n, k, 2) in pixels and masses (n, k), from the estimates ``poses``."""
     k = len(LSP14)
@@ -243,9 +239,10 @@ def train_refine(
     """
     torch.manual_seed(plan.seed)
     model = RefineNet(len(LSP14), recipe.size, recipe.channels)
-    model.start_from(load_checkpoint(stage_one)["ema"])
     if init is not None:
         model.load_state_dict(load_checkpoint(init)["ema"])
+    else:
+        model.start_from(load_checkpoint(stage_one)["ema"])
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     augment = augment or Augment()
     data = RefineData(
