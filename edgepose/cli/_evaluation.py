@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,7 @@ import msgspec
 
 from edgepose.dataset import Pictures, numbered_records
 from edgepose.errors import OutputError
-from edgepose.evaluate import report
+from edgepose.evaluate import plots, report
 from edgepose.evaluate.estimates import estimate
 from edgepose.output import check_writable, unwritable
 
@@ -37,6 +38,7 @@ class Options:
     limit: int | None
     json: Path | None
     predictions: Path | None
+    reliability: Path | None
     bundle: Path | None
     backend: str
     threads: int | None
@@ -52,7 +54,8 @@ def run(options: Options) -> None:
 
     import edgepose
 
-    outputs = [path for path in (options.json, options.predictions) if path is not None]
+    named = (options.json, options.predictions, options.reliability)
+    outputs = [path for path in named if path is not None]
     console = Console(stderr=_STDOUT in outputs, highlight=False)
     _check_outputs(options, outputs)
     with contextlib.ExitStack() as stack:
@@ -66,10 +69,12 @@ def run(options: Options) -> None:
         console.print(f"[bold]{cascade.description}[/]", soft_wrap=True)
         sets: list[dict[str, Any]] = []
         lines: list[bytes] = []
+        drawn: dict[str, Estimates] = {}
         for path, chosen, opened in zip(options.data, samples, pictures, strict=True):
             with _progress(path.name, len(chosen)) as advance:
                 estimates = estimate(chosen, opened, cascade, detector, advance)
             sets.append(_report(console, options, path, estimates))
+            drawn[path.stem if path.stem not in drawn else str(path)] = estimates
             if options.predictions is not None:
                 several = len(options.data) > 1
                 lines += report.prediction_lines(estimates, str(path) if several else None)
@@ -84,6 +89,8 @@ def run(options: Options) -> None:
         _write(options.json, msgspec.json.format(msgspec.json.encode(whole)) + b"\n")
     if options.predictions is not None:
         _write(options.predictions, b"".join(lines))
+    if options.reliability is not None:
+        _write(options.reliability, plots.reliability(drawn, options.reliability.suffix))
     for path in outputs:
         if path != _STDOUT:
             console.print(f"wrote {path}", markup=False, soft_wrap=True)
@@ -122,8 +129,11 @@ def _count(number: int, what: str) -> str:
 
 
 def _check_outputs(options: Options, outputs: Sequence[Path]) -> None:
-    if len(outputs) == 2 and _same(*outputs):
-        raise OutputError(f"--json and --predictions both name '{outputs[0]}'; give two paths.")
+    for first, second in itertools.combinations(outputs, 2):
+        if _same(first, second):
+            raise OutputError(f"two outputs both name '{first}'; give two paths.")
+    if options.reliability is not None:
+        plots.check_format(options.reliability)
     for path in outputs:
         if path == _STDOUT:
             continue

@@ -49,6 +49,13 @@ def command(
             "replaced."
         ),
     ] = None,
+    reliability: Annotated[
+        Path | None,
+        typer.Option(
+            help="Draw how often joints of each score are right (.png, .svg, .pdf). An existing "
+            "file is replaced."
+        ),
+    ] = None,
     bundle: Annotated[
         Path | None, typer.Option(help="The model's folder; default: the one that ships.")
     ] = None,
@@ -80,6 +87,7 @@ def command(
             limit=limit,
             json=json,
             predictions=predictions,
+            reliability=reliability,
             bundle=bundle,
             backend=backend,
             threads=threads,

@@ -63,6 +63,21 @@ def torso_size(truth: ArrayLike, labelled: ArrayLike, skeleton: Skeleton) -> NDA
     return np.where(largest > 0, largest, np.nan)
 
 
+def hits(
+    joints: ArrayLike, truth: ArrayLike, labelled: ArrayLike, skeleton: Skeleton, threshold: float
+) -> tuple[Mask, Mask]:
+    """Which joints (n, k) count, and which of all lie within ``threshold`` torso sizes.
+
+    ``joints`` and ``truth`` (n, k, 2) pixels, ``labelled`` (n, k). A joint counts when it is
+    labelled and its person has a labelled diagonal; one at NaN is wrong.
+    """
+    error = np.linalg.norm(np.asarray(joints, np.float64) - np.asarray(truth, np.float64), axis=-1)
+    size = torso_size(truth, labelled, skeleton)
+    counted = np.asarray(labelled, bool) & ~np.isnan(size)[:, None]
+    with np.errstate(invalid="ignore"):
+        return counted, error <= threshold * size[:, None]
+
+
 def pck(
     joints: ArrayLike, truth: ArrayLike, labelled: ArrayLike, skeleton: Skeleton, threshold: float
 ) -> Rates:
@@ -71,11 +86,8 @@ def pck(
     ``joints`` and ``truth`` (n, k, 2) pixels, ``labelled`` (n, k). A joint at NaN is wrong. Persons
     without a labelled diagonal are not counted. ``mean`` is over the twelve limb joints.
     """
-    error = np.linalg.norm(np.asarray(joints, np.float64) - np.asarray(truth, np.float64), axis=-1)
-    size = torso_size(truth, labelled, skeleton)
-    counted = np.asarray(labelled, bool) & ~np.isnan(size)[:, None]
-    with np.errstate(invalid="ignore"):
-        right = counted & (error <= threshold * size[:, None])
+    counted, right = hits(joints, truth, labelled, skeleton, threshold)
+    right &= counted
     return Rates(skeleton.joints, right.sum(0), counted.sum(0), limb_joints(skeleton))
 
 
@@ -104,15 +116,28 @@ def pcp(
     return Rates(names, right.sum(0), counted.sum(0), names)
 
 
+def reliability(
+    scores: ArrayLike, right: ArrayLike, bins: int = 10
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Mean score, hit rate and number of joints in each of ``bins`` equal steps of the score.
+
+    ``scores`` (n,) in [0, 1], ``right`` (n,) bool; (bins,) each, NaN where a bin is empty. Source:
+    DeGroot & Fienberg 1983.
+    """
+    s, hit = np.asarray(scores, np.float64), np.asarray(right, np.float64)
+    index = np.minimum((s * bins).astype(int), bins - 1)
+    count = np.bincount(index, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        score, rate = (np.bincount(index, values, bins) / count for values in (s, hit))
+    return score, rate, count
+
+
 def calibration_error(scores: ArrayLike, right: ArrayLike, bins: int = 10) -> float:
     """Expected calibration error: mean distance of score and hit rate over equal ``bins``.
 
-    ``scores`` (n,) in [0, 1], ``right`` (n,) bool; bins weigh as many as they hold. NaN if n is 0.
-    Source: Naeini et al. 2015.
+    Arguments as for :func:`reliability`; bins weigh as many as they hold. NaN if n is 0. Source:
+    Naeini et al. 2015.
     """
-    s, hit = np.asarray(scores, np.float64), np.asarray(right, bool)
-    if not len(s):
-        return float("nan")
-    index = np.minimum((s * bins).astype(int), bins - 1)
-    gap = np.bincount(index, weights=s - hit, minlength=bins)
-    return float(np.abs(gap).sum() / len(s))
+    score, rate, count = reliability(scores, right, bins)
+    total = count.sum()
+    return float(np.nansum(np.abs(score - rate) * count) / total) if total else float("nan")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.evaluate.estimates import Estimates
-from edgepose.evaluate.metrics import Rates, calibration_error, pck, pcp, torso_size
+from edgepose.evaluate.metrics import Rates, calibration_error, hits, pck, pcp
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,14 +38,12 @@ class Figures:
 def figures(estimates: Estimates) -> list[Figures]:
     """Figures of every stage, first to last; a missed person is wrong in all joints."""
     truth, labelled, skeleton = estimates.truth, estimates.labelled, estimates.skeleton
-    size = torso_size(truth, labelled, skeleton)
-    counted = labelled & ~np.isnan(size)[:, None] & estimates.found[:, None]
     result = []
     for joints, scores in zip(estimates.stages, estimates.scores, strict=True):
-        error = np.linalg.norm(np.asarray(joints, np.float64) - truth, axis=-1)
+        counted, right = hits(joints, truth, labelled, skeleton, 0.2)
+        counted &= estimates.found[:, None]
+        total = np.where(counted, scores, 0).sum(0, dtype=np.float64)
         with np.errstate(invalid="ignore"):
-            right = error <= 0.2 * size[:, None]
-            total = np.where(counted, scores, 0).sum(0, dtype=np.float64)
             mean = np.asarray(total / counted.sum(0), np.float64)
         result.append(
             Figures(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from edgepose.evaluate.metrics import torso_size
+from edgepose.evaluate import metrics
 from edgepose.skeleton import LSP14
 from edgepose.train.data import Array, Person
 
@@ -17,36 +17,68 @@ _THRESHOLD = 0.2
 _EPSILON = 1e-4
 
 
-def fit(joints: Array, masses: Array, persons: Sequence[Person]) -> tuple[Array, Array]:
+def fit(
+    joints: Array, masses: Array, persons: Sequence[Person], weights: Array | None = None
+) -> tuple[Array, Array]:
     """Platt scaling (Platt 1999) per joint: slopes and offsets (k,) on the logit of the mass.
 
-    ``joints`` (n, k, 2) pixels and ``masses`` (n, k) are a stage's output on held-out ``persons``.
-    Joints with few labels are held near the fit over all joints.
+    ``joints`` (n, k, 2) pixels and ``masses`` (n, k) are a stage's output on held-out ``persons``,
+    who count by ``weights`` (n,), all alike if None. Joints with few labels are held near the fit
+    over all joints.
     """
-    truth = np.stack([p.joints for p in persons])
-    labelled = np.stack([p.labelled for p in persons])
-    size = torso_size(truth, labelled, LSP14)
-    known = labelled & ~np.isnan(size)[:, None]
-    error = np.linalg.norm(joints - truth, axis=-1)
-    with np.errstate(invalid="ignore"):
-        right = error <= _THRESHOLD * size[:, None]
-    mass = np.clip(masses, _EPSILON, 1 - _EPSILON)
-    logit = np.log(mass) - np.log1p(-mass)
-    common = _logistic(logit[known], right[known], np.array([1.0, 0.0]), 1.0)
-    fits = [
-        _logistic(logit[known[:, i], i], right[known[:, i], i], common, 5.0)
-        for i in range(joints.shape[1])
-    ]
+    known, right = hits(joints, persons)
+    logit = _logit(masses)
+    weight = np.ones(len(persons)) if weights is None else np.asarray(weights, np.float64)
+    each = np.broadcast_to(weight[:, None], known.shape)
+    common = _logistic(logit[known], right[known], each[known], np.array([1.0, 0.0]), 1.0)
+    fits = []
+    for i in range(known.shape[1]):
+        rows = known[:, i]
+        fits.append(_logistic(logit[rows, i], right[rows, i], weight[rows], common, 5.0))
     slope, offset = np.array(fits, np.float32).T
     return slope, offset
 
 
-def _logistic(
-    x: NDArray[np.floating], right: NDArray[np.bool_], centre: NDArray[np.float64], pull: float
-) -> NDArray[np.float64]:
-    def cost(p: NDArray[np.float64]) -> float:
-        chance = np.clip(expit(p[0] * x + p[1]), 1e-6, 1 - 1e-6)
-        likelihood = np.where(right, np.log(chance), np.log1p(-chance)).sum()
-        return float(-likelihood + pull * ((p - centre) ** 2).sum())
+def out_of_fold(
+    joints: Array, masses: Array, persons: Sequence[Person], weights: Array, folds: int = 5
+) -> Array:
+    """Scores (n, k) of each person by a fit to the others: what the scores are worth on new people.
 
-    return np.asarray(minimize(cost, centre, method="Nelder-Mead").x, np.float64)
+    Arguments as for :func:`fit`; every ``folds``-th person is left out in turn.
+    """
+    scores = np.empty(masses.shape, np.float32)
+    for fold in range(folds):
+        out = np.arange(len(persons)) % folds == fold
+        rest = [p for p, left_out in zip(persons, out, strict=True) if not left_out]
+        slope, offset = fit(joints[~out], masses[~out], rest, weights[~out])
+        scores[out] = expit(slope * _logit(masses[out]) + offset)
+    return scores
+
+
+def hits(joints: Array, persons: Sequence[Person]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which joints (n, k) can be judged, and which lie within 0.2 torso diameters of the truth."""
+    truth = np.stack([p.joints for p in persons])
+    labelled = np.stack([p.labelled for p in persons])
+    return metrics.hits(joints, truth, labelled, LSP14, _THRESHOLD)
+
+
+def _logit(masses: Array) -> NDArray[np.floating]:
+    mass = np.clip(masses, _EPSILON, 1 - _EPSILON)
+    return np.asarray(np.log(mass) - np.log1p(-mass))
+
+
+def _logistic(
+    x: NDArray[np.floating],
+    right: NDArray[np.bool_],
+    weight: NDArray[np.floating],
+    centre: NDArray[np.float64],
+    pull: float,
+) -> NDArray[np.float64]:
+    def cost(p: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        z = p[0] * x + p[1]
+        likelihood = (weight * (np.where(right, z, 0) - np.logaddexp(0, z))).sum()
+        excess = weight * (expit(z) - right)
+        slope = np.array([(excess * x).sum(), excess.sum()]) + 2 * pull * (p - centre)
+        return float(pull * ((p - centre) ** 2).sum() - likelihood), slope
+
+    return np.asarray(minimize(cost, centre, jac=True, method="BFGS").x, np.float64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from edgepose.cascade import Cascade
 from edgepose.crop import crop
 from edgepose.dataset import load_records
 from edgepose.errors import DataError
+from edgepose.evaluate.metrics import calibration_error
 from edgepose.geometry import (
     boxes_around,
     centre_and_size,
@@ -167,7 +168,11 @@ def write(run: Run) -> Path:
 
     A later stage counts only behind all earlier ones. Returns the bundle's folder.
     """
-    people = [p for part in run.held_out().values() for p in part]
+    sets = run.held_out()
+    people = [p for part in sets.values() for p in part]
+    # Every set counts alike, however many persons it holds: labels are noisier in some than others.
+    share = [np.full(len(p), len(people) / len(sets) / len(p), np.float32) for p in sets.values()]
+    weights = np.concatenate(share)
     frame = next(iter(open_source("sample")))[2]
     recipe = run.recipe
     size, margin = recipe.stage1.sizes[-1], recipe.stage1.margin
@@ -175,7 +180,9 @@ def write(run: Run) -> Path:
     one.load_state_dict(load_checkpoint(run.out / "stage1" / "checkpoint.pt")["ema"])
     deployable(one)
     poses, mass = predict_stage_one(one, people, size, margin)
-    network: nn.Module = StageOneExport(one, Calibrated(*calibrate.fit(poses, mass, people)))
+    network: nn.Module = StageOneExport(
+        one, Calibrated(*calibrate.fit(poses, mass, people, weights))
+    )
     box = square_boxes(_SAMPLE_BOX, margin)
     stages = [StageExport(network, size, margin, _cut(frame, box, size))]
     # The stages' own estimate on the sample is the next one's golden input.
@@ -189,7 +196,7 @@ def write(run: Run) -> Path:
         net.load_state_dict(load_checkpoint(checkpoint)["ema"])
         deployable(net)
         poses, mass = predict_refine(net, people, poses, size, sigma)
-        network = RefineExport(net, Calibrated(*calibrate.fit(poses, mass, people)))
+        network = RefineExport(net, Calibrated(*calibrate.fit(poses, mass, people, weights)))
         boxes = joint_boxes(sample, LSP14, sigma)
         stages.append(StageExport(network, size, sigma, _cut(frame, boxes[0], size)))
         sample = refine(sample, stages[-1].run()[0].reshape(sample.shape), boxes)
@@ -201,9 +208,29 @@ def write(run: Run) -> Path:
         skeleton=LSP14,
         pixels=Pixels(1.0, MEAN, STD),
         detector=_detector(run),
-        training={"data": ", ".join(path.stem for path in run.data), "seed": run.seed},
+        training={
+            "data": ", ".join(path.stem for path in run.data),
+            "seed": run.seed,
+            **_calibration_errors(poses, mass, sets, weights),
+        },
     )
     return run.bundle
+
+
+def _calibration_errors(
+    poses: Array, mass: Array, sets: Mapping[str, Sequence[Person]], weights: Array
+) -> dict[str, float]:
+    """Expected calibration error of each held-out set, by fits to the other persons."""
+    people = [p for part in sets.values() for p in part]
+    scores = calibrate.out_of_fold(poses, mass, people, weights)
+    known, right = calibrate.hits(poses, people)
+    errors, first = {}, 0
+    for name, part in sets.items():
+        rows = slice(first, first + len(part))
+        error = calibration_error(scores[rows][known[rows]], right[rows][known[rows]])
+        errors[f"calibration_error_{name}"] = round(error, 4)
+        first += len(part)
+    return errors
 
 
 def _cut(frame: NDArray[np.uint8], boxes: Array, size: int) -> Array:

@@ -161,6 +161,14 @@ def test_a_broken_picture_is_named_and_older_files_stay(data, tmp_path):
     assert out.read_text() == figures.read_text() == "older\n"
 
 
+def test_reliability_is_drawn(data, tmp_path):
+    path = tmp_path / "plot.png"
+    done = evaluate(data, "--split", "all", "--reliability", path)
+    assert done.returncode == 0, done.stderr
+    assert cv2.imread(str(path)).shape[1] == 1100
+    assert f"wrote {path}" in done.stdout
+
+
 def test_data_that_is_not_there(tmp_path, data):
     fails(evaluate(tmp_path / "none.jsonl"), "none.jsonl", "No such file")
     fails(evaluate(data, "--split", "test"), "no annotation of split 'test'; it has train, val")
@@ -182,6 +190,7 @@ def test_bad_outputs(data, tmp_path):
     fails(evaluate(data, "--predictions", tmp_path), "it is a folder")
     fails(evaluate(data, "--json", data), "belongs to the data")
     fails(evaluate(data, "--json", tmp_path / "set" / "0.png"), "belongs to the data")
+    fails(evaluate(data, "--reliability", tmp_path / "x.gif"), "end its name in .png")
     same = tmp_path / "x.json"
     fails(evaluate(data, "--json", same, "--predictions", same), "give two paths")
     assert not same.exists()

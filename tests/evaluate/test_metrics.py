@@ -13,6 +13,7 @@ from edgepose.evaluate.metrics import (
     limb_joints,
     pck,
     pcp,
+    reliability,
     torso_size,
 )
 from edgepose.skeleton import COCO17, LSP14, SKELETONS
@@ -188,3 +189,12 @@ def test_calibration_error_against_a_loop():
     assert calibration_error(scores, right) == pytest.approx(total, rel=1e-5)
     honest = rng.random(20000)
     assert calibration_error(honest, rng.random(20000) < honest) < 0.02
+
+
+def test_reliability_by_hand():
+    score, rate, count = reliability([0.05, 0.15, 0.17, 1.0], [False, True, False, True], bins=10)
+    assert count.tolist() == [1, 2, 0, 0, 0, 0, 0, 0, 0, 1]
+    np.testing.assert_allclose(score[[0, 1, 9]], [0.05, 0.16, 1.0])
+    np.testing.assert_allclose(rate[[0, 1, 9]], [0, 0.5, 1])
+    assert np.isnan(score[2:9]).all()
+    assert np.isnan(rate[2:9]).all()

@@ -106,18 +106,50 @@ def test_the_detector_joins_the_bundle(tmp_path, stages):
     assert edgepose.load_detector(tmp_path)(np.zeros((90, 60, 3), np.uint8)).shape[1] == 5
 
 
-def test_calibrated_scores_match_the_hit_rate():
-    rng = np.random.default_rng(0)
-    n = 3000
+def guesses(n, seed, power):
+    """n persons, masses (n, 14), which joints are right (chance mass ** power), the estimates."""
+    rng = np.random.default_rng(seed)
     joints = np.zeros((14, 2), np.float32)
     joints[LSP14.index("left_shoulder")] = joints[LSP14.index("right_shoulder")] = (0, -60)
     joints[LSP14.index("right_hip")] = joints[LSP14.index("left_hip")] = (0, 40)
     people = [Person(np.zeros((1, 1, 3), np.uint8), joints, np.ones(14, bool), joints[0], 1.0)] * n
     torso = torso_size(joints[None], np.ones((1, 14), bool), LSP14)[0]
-    mass = rng.uniform(0.05, 0.95, (n, 14))
-    right = rng.random((n, 14)) < mass**2  # over-confident
+    mass = rng.uniform(0.05, 0.95, (n, 14)).astype(np.float32)
+    right = rng.random((n, 14)) < mass**power
     moved = joints + np.where(right, 0.0, torso)[..., None]
-    slope, offset = calibrate.fit(moved.astype(np.float32), mass.astype(np.float32), people)
-    scores = Calibrated(slope, offset)(torch.from_numpy(mass).float()).numpy()
+    return people, mass, right, moved.astype(np.float32)
+
+
+def test_calibrated_scores_match_the_hit_rate():
+    people, mass, right, moved = guesses(3000, 0, power=2)  # over-confident
+    slope, offset = calibrate.fit(moved, mass, people)
+    scores = Calibrated(slope, offset)(torch.from_numpy(mass)).numpy()
     assert slope.min() > 0
     assert np.abs(scores.mean(0) - right.mean(0)).max() < 0.03
+
+
+def test_weights_let_a_small_set_count_like_a_large_one():
+    large, small = guesses(1000, 0, power=2), guesses(50, 1, power=0.5)
+    people = large[0] + small[0]
+    mass, right, moved = (np.concatenate((a, b)) for a, b in zip(large[1:], small[1:], strict=True))
+    means = []
+    for weight in (1.0, 20.0):
+        weights = np.repeat(np.array([1.0, weight], np.float32), [1000, 50])
+        slope, offset = calibrate.fit(moved, mass, people, weights)
+        scores = Calibrated(slope, offset)(torch.from_numpy(mass)).numpy()
+        means.append((scores[1000:].mean(), scores[:1000].mean()))
+    rate = right[1000:].mean()
+    assert abs(means[1][0] - rate) < abs(means[0][0] - rate) - 0.1
+    assert means[1][1] > right[:1000].mean()
+
+
+def test_out_of_fold_scores_know_nothing_of_the_person_scored():
+    people, mass, right, moved = guesses(60, 2, power=1)
+    weights = np.ones(60, np.float32)
+    scores = calibrate.out_of_fold(moved, mass, people, weights)
+    torn = moved.copy()
+    torn[0] += 1000.0  # the first person's own hits turn into misses
+    again = calibrate.out_of_fold(torn, mass, people, weights)
+    assert (again[0] == scores[0]).all()
+    assert (again[1] != scores[1]).all()
+    assert abs(scores.mean() - right.mean()) < 0.03
