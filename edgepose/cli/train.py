@@ -37,7 +37,7 @@ def command(
     """Train a bundle, part by part, and export it to OUT/bundle.
 
     Goes on where an interrupted run of the same OUT stopped. Each part logs to
-    OUT/<part>/log.jsonl.
+    OUT/PART/log.jsonl.
     """
     try:
         from edgepose.train.recipe import load_recipe
