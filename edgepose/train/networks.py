@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edgepose.train.depthwise import depthwise
+
 # kernel, stride, channels, expansion, repeats: the published EfficientNet-Lite0 table.
 _LITE0 = (
     (3, 1, 16, 1, 1),
@@ -29,17 +31,16 @@ class SameConv(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve ``x`` (N, C, H, W)."""
-        if self.groups > 1 and torch.is_autocast_enabled(x.device.type):
-            # Depthwise kernels in bfloat16 are slower than in float32 on CPUs.
-            with torch.autocast(x.device.type, enabled=False):
-                return self.forward(x.float())
         k, s = self.kernel_size[0], self.stride[0]
-        if s == 1:
-            return F.conv2d(x, self.weight, self.bias, 1, k // 2, 1, self.groups)
-        h, w = (int(side) for side in x.shape[-2:])  # constants in an exported graph
-        py, px = max((-(-h // s) - 1) * s + k - h, 0), max((-(-w // s) - 1) * s + k - w, 0)
-        x = F.pad(x, (px // 2, px - px // 2, py // 2, py - py // 2))
-        return F.conv2d(x, self.weight, self.bias, s, 0, 1, self.groups)
+        padding = k // 2
+        if s > 1:
+            h, w = (int(side) for side in x.shape[-2:])  # constants in an exported graph
+            py, px = max((-(-h // s) - 1) * s + k - h, 0), max((-(-w // s) - 1) * s + k - w, 0)
+            x = F.pad(x, (px // 2, px - px // 2, py // 2, py - py // 2))
+            padding = 0
+        if self.groups > 1 and x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            return depthwise(x.bfloat16(), self.weight.bfloat16(), s, padding)
+        return F.conv2d(x, self.weight, self.bias, s, padding, 1, self.groups)
 
 
 def conv_bn(
