@@ -37,7 +37,7 @@ class DetectorConfig:
     out: Path
     size: int = 192
     batch: int = 16
-    plan: Plan = field(default_factory=lambda: Plan(steps=20000, minutes=36.0, bf16=False))
+    plan: Plan = field(default_factory=lambda: Plan(steps=20000, minutes=36.0))
     evaluate_every: int = 1000
     init: Path | None = None
 
@@ -58,9 +58,13 @@ def train_detector(config: DetectorConfig) -> Path:
 
     def loss(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         assert isinstance(network, DetectorNet)
-        logits, distances = network.raw(batch["image"])
-        size = (batch["image"].shape[-2], batch["image"].shape[-1])
-        score, box = detection_loss(logits, distances, size, batch["truth"], batch["ignore"])
+        image = batch["image"]
+        with torch.autocast(image.device.type, torch.bfloat16, enabled=config.plan.bf16):
+            logits, distances = network.raw(image)
+        size = (image.shape[-2], image.shape[-1])
+        score, box = detection_loss(
+            logits.float(), distances.float(), size, batch["truth"], batch["ignore"]
+        )
         return {"loss": score + BOX_WEIGHT * box, "score": score, "box": box}
 
     def evaluate(network: nn.Module) -> dict[str, float]:

@@ -103,7 +103,6 @@ def train_part(run: Run, part: str) -> None:
     folder = run.out / (part if part == "detector" else f"stage{part}")
     if part == "detector":
         plan = run.plan(run.recipe.detector.minutes, run.recipe.detector.lr)
-        plan.bf16 = False
         train_detector(
             DetectorConfig(run.data, folder, size=DETECTOR_SIZE, plan=plan, init=run.init)
         )
