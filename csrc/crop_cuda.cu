@@ -1,0 +1,365 @@
+// The crop kernel on the GPU: one launch for all boxes of all frames.
+//
+// A block makes one tile of kTile x kTile outputs of one crop. Its first threads fill two small
+// tables, the windows of the tile's columns and of its rows (in double, once per tile). Then
+//
+//   narrow  windows of up to 2 pixels, the real-time case: a thread walks down kRows rows over
+//           kColumns adjacent outputs. It sums each source row once and keeps the two newest sums
+//           in registers, so an output row costs about one source row; nothing goes through
+//           shared memory. 32 neighbouring outputs are stored at once, a full line in float32.
+//   wide    anything larger: each warp makes one output row. It sums the window's rows down into
+//           a strip of shared memory, four adjacent bytes per lane and load, chunk by chunk along
+//           the row, then each lane sums its own window of the strip. So reads are coalesced
+//           however large the window, and a box larger than the frame costs no more than
+//           the frame.
+#include <climits>
+#include <cstddef>
+#include <cstdint>
+
+#include "crop_cuda.h"
+#include "crop_cuda_launch.h"
+#include "crop_cuda_pixels.h"
+
+namespace edgepose {
+namespace {
+
+constexpr int kThreads = 128;
+constexpr int kTile = 32;
+constexpr int kColumns = 2;
+constexpr int kRows = 4;
+constexpr int kWarps = kThreads / kTile;
+constexpr int kGroups = kTile / kColumns;
+constexpr float kNarrow = 2.0f;
+// Bytes of a strip; whole pixels of 1, 2 and 3 bytes in whole words.
+constexpr int kChunk = 504;
+static_assert(kColumns == 2, "outputs are stored in pairs");
+static_assert(kTile / kRows * kGroups == kThreads, "one thread per group of outputs");
+static_assert(kChunk % 12 == 0 && kTile % kWarps == 0, "nothing is left over");
+
+struct Launch {
+  DeviceFrame frames[kMaxDeviceFrames];
+  const float* boxes;
+  const std::int64_t* frame_index;
+  void* out;
+  double inverse_width, inverse_height;
+  std::int32_t frame_count;
+  std::int32_t width, height;
+  std::int32_t tiles_across, tiles;  // of one crop
+  bool antialias;
+  bool paired;  // two adjacent outputs may be stored at once
+  // Out of what is left of a plane's channels after the border's colour is taken off, in RGB.
+  float matrix[3][3];
+  float border[3];  // per channel of the source
+  float padding[3];
+};
+
+// What a block works on; the same in all its threads.
+template <bool kNv12>
+struct Tile {
+  static constexpr int kPlanes = kNv12 ? 2 : 1;
+
+  bool usable;
+  bool narrow;
+  std::int32_t x, y;  // first output
+  float box[4];
+  Plane planes[kPlanes];
+  float share[kPlanes];  // 1 / (area of a window)
+  std::size_t out;       // index of the crop's first output
+};
+
+template <bool kNv12>
+struct Shared {
+  static constexpr int kPlanes = kNv12 ? 2 : 1;
+
+  Window x[kPlanes][kTile];
+  Window y[kPlanes][kTile];
+  float strips[kWarps][kChunk];
+  float sums[3][kThreads];
+};
+
+// Chroma planes are half as large, and so is their box.
+EDGEPOSE_HD float on_plane(float edge, int plane) { return plane == 0 ? edge : 0.5f * edge; }
+
+template <bool kNv12>
+EDGEPOSE_DEVICE Tile<kNv12> locate(const Launch& launch, unsigned block) {
+  const std::int64_t crop = block / static_cast<unsigned>(launch.tiles);
+  const int at = static_cast<int>(block % static_cast<unsigned>(launch.tiles));
+  Tile<kNv12> tile = {};
+  tile.x = kTile * (at % launch.tiles_across);
+  tile.y = kTile * (at / launch.tiles_across);
+  tile.out = static_cast<std::size_t>(crop) * 3 * static_cast<std::size_t>(launch.height) *
+             static_cast<std::size_t>(launch.width);
+  for (int i = 0; i < 4; ++i) tile.box[i] = launch.boxes[4 * crop + i];
+  const std::int64_t index = launch.frame_index == nullptr ? 0 : launch.frame_index[crop];
+  tile.usable = index >= 0 && index < launch.frame_count &&
+                croppable(tile.box[0], tile.box[1], tile.box[2], tile.box[3]);
+  if (!tile.usable) return tile;
+
+  const DeviceFrame& frame = launch.frames[index];
+  tile.planes[0] = {frame.data, frame.row_stride, frame.height, frame.width};
+  if constexpr (kNv12)
+    tile.planes[1] = {frame.chroma, frame.chroma_stride, frame.height / 2, frame.width / 2};
+  tile.narrow = true;
+  for (int p = 0; p < tile.kPlanes; ++p) {
+    const float across = window_length(on_plane(tile.box[0], p), on_plane(tile.box[2], p),
+                                       static_cast<float>(launch.inverse_width), launch.antialias);
+    const float down = window_length(on_plane(tile.box[1], p), on_plane(tile.box[3], p),
+                                     static_cast<float>(launch.inverse_height), launch.antialias);
+    tile.share[p] = 1.0f / (across * down);
+    tile.narrow = tile.narrow && across <= kNarrow && down <= kNarrow;
+  }
+  return tile;
+}
+
+template <bool kNv12>
+EDGEPOSE_DEVICE void make_windows(const Launch& launch, const Tile<kNv12>& tile,
+                                  Shared<kNv12>& shared, int t) {
+  const int i = t % kTile;
+  const int p = t / (2 * kTile);
+  const bool across = t / kTile % 2 == 0;
+  // Chosen by value: an index known only at run time would put the tile into local memory.
+  const float lo = across ? tile.box[0] : tile.box[1];
+  const float hi = across ? tile.box[2] : tile.box[3];
+  const std::int32_t extent = (across ? tile.planes[0].width : tile.planes[0].height) >> p;
+  Window(&to)[kTile] = across ? shared.x[p] : shared.y[p];
+  to[i] = make_window(on_plane(lo, p), on_plane(hi, p),
+                      across ? launch.inverse_width : launch.inverse_height, launch.antialias,
+                      (across ? tile.x : tile.y) + i, extent);
+}
+
+// From the sums over an output's windows to its three values.
+template <bool kNv12>
+EDGEPOSE_DEVICE void finish(const Launch& launch, const Tile<kNv12>& tile,
+                            const Shared<kNv12>& shared, int column, int row,
+                            const float (&sums)[3], float (&rgb)[3]) {
+  float rest[3];
+  for (int k = 0; k < 3; ++k) {
+    const int p = kNv12 && k > 0 ? 1 : 0;
+    const float inside = covered(shared.x[p][column]) * covered(shared.y[p][row]);
+    rest[k] = tile.share[p] * (sums[k] - launch.border[k] * inside);
+  }
+  for (int c = 0; c < 3; ++c) {
+    if constexpr (kNv12)
+      rgb[c] = launch.padding[c] + launch.matrix[c][0] * rest[0] + launch.matrix[c][1] * rest[1] +
+               launch.matrix[c][2] * rest[2];
+    else
+      rgb[c] = launch.padding[c] + launch.matrix[c][2 - c] * rest[2 - c];
+  }
+}
+
+template <bool kNv12, typename Out>
+EDGEPOSE_DEVICE void walk(const Launch& launch, const Tile<kNv12>& tile,
+                          const Shared<kNv12>& shared, int t) {
+  const int column = kColumns * (t % kGroups);
+  const int top = kRows * (t / kGroups);
+  if (tile.x + column >= launch.width || tile.y + top >= launch.height) return;
+
+  Walker<kNv12 ? 1 : 3, kColumns> first;
+  Walker<2, kColumns> chroma;
+  first.plane = tile.planes[0];
+  for (int i = 0; i < kColumns; ++i)
+    first.columns[i].set(shared.x[0][column + i], first.plane.width);
+  if constexpr (kNv12) {
+    chroma.plane = tile.planes[1];
+    for (int i = 0; i < kColumns; ++i)
+      chroma.columns[i].set(shared.x[1][column + i], chroma.plane.width);
+  }
+
+  const std::size_t plane =
+      static_cast<std::size_t>(launch.height) * static_cast<std::size_t>(launch.width);
+  for (int row = top; row < top + kRows && tile.y + row < launch.height; ++row) {
+    float sums[kColumns][3];
+    if constexpr (kNv12) {
+      float luma[kColumns][1];
+      float uv[kColumns][2];
+      first.sum(shared.y[0][row], luma);
+      chroma.sum(shared.y[1][row], uv);
+      for (int i = 0; i < kColumns; ++i) {
+        sums[i][0] = luma[i][0];
+        sums[i][1] = uv[i][0];
+        sums[i][2] = uv[i][1];
+      }
+    } else {
+      first.sum(shared.y[0][row], sums);
+    }
+
+    float rgb[kColumns][3];
+    for (int i = 0; i < kColumns; ++i)
+      finish(launch, tile, shared, column + i, row, sums[i], rgb[i]);
+    Out* to = static_cast<Out*>(launch.out) + tile.out +
+              static_cast<std::size_t>(tile.y + row) * static_cast<std::size_t>(launch.width) +
+              static_cast<std::size_t>(tile.x + column);
+    for (int c = 0; c < 3; ++c, to += plane) {
+      if (launch.paired) {
+        store_pair(to, rgb[0][c], rgb[1][c]);
+      } else {
+        store(to, rgb[0][c]);
+        if (tile.x + column + 1 < launch.width) store(to + 1, rgb[1][c]);
+      }
+    }
+  }
+}
+
+// Adds one plane's sums for the output rows `row` to `row + kWarps - 1`, one per warp.
+template <int kChannels>
+EDGEPOSE_DEVICE void gather(const Plane& plane, const Window* xs, int columns, const Window* ys,
+                            float (*strips)[kChunk], float (*sums)[kThreads]) {
+  const std::int64_t begin = static_cast<std::int64_t>(kChannels) * xs[0].first;
+  const std::int64_t end =
+      static_cast<std::int64_t>(kChannels) * (xs[columns - 1].first + xs[columns - 1].count);
+  for (std::int64_t chunk = begin - begin % 12; chunk < end; chunk += kChunk) {
+    EDGEPOSE_THREADS(t, kThreads) {
+      const int warp = t / kTile;
+      for (int at = 4 * (t % kTile); at < kChunk && chunk + at < end; at += 4 * kTile) {
+        float four[4];
+        sum_down<kChannels>(plane, ys[warp], chunk + at, four);
+        for (int i = 0; i < 4; ++i) strips[warp][at + i] = four[i];
+      }
+    }
+    EDGEPOSE_SYNC();
+    EDGEPOSE_THREADS(t, kThreads) {
+      const Window x = xs[t % kTile];
+      const float* strip = strips[t / kTile];
+      const std::int32_t origin = static_cast<std::int32_t>(chunk / kChannels);
+      const std::int32_t from = x.first > origin ? 0 : origin - x.first;
+      const std::int64_t left = static_cast<std::int64_t>(origin) + kChunk / kChannels - x.first;
+      const std::int32_t to = left < x.count ? static_cast<std::int32_t>(left) : x.count;
+      float part[kChannels] = {};
+      for (std::int32_t k = from; k < to; ++k) {
+        const float w = weight(x, k);
+        for (int c = 0; c < kChannels; ++c)
+          part[c] += w * strip[kChannels * (x.first - origin + k) + c];
+      }
+      for (int c = 0; c < kChannels; ++c) sums[c][t] += part[c];
+    }
+    EDGEPOSE_SYNC();
+  }
+}
+
+template <typename Out>
+EDGEPOSE_DEVICE void store_rgb(const Launch& launch, std::size_t crop, int x, int y,
+                               const float (&rgb)[3]) {
+  const std::size_t width = static_cast<std::size_t>(launch.width);
+  Out* to = static_cast<Out*>(launch.out) + crop + static_cast<std::size_t>(y) * width +
+            static_cast<std::size_t>(x);
+  for (int c = 0; c < 3; ++c, to += static_cast<std::size_t>(launch.height) * width)
+    store(to, rgb[c]);
+}
+
+template <bool kNv12, typename Out>
+EDGEPOSE_KERNEL(kThreads, kNv12 ? 6 : 8)
+crop_kernel(EDGEPOSE_PARAMETER Launch launch) {
+  EDGEPOSE_SHARED Shared<kNv12> shared;
+  const Tile<kNv12> tile = locate<kNv12>(launch, EDGEPOSE_BLOCK());
+  const int columns = launch.width - tile.x < kTile ? launch.width - tile.x : kTile;
+  const int rows = launch.height - tile.y < kTile ? launch.height - tile.y : kTile;
+
+  if (!tile.usable) {
+    EDGEPOSE_THREADS(t, kThreads) {
+      if (t % kTile < columns)
+        for (int row = t / kTile; row < rows; row += kWarps)
+          store_rgb<Out>(launch, tile.out, tile.x + t % kTile, tile.y + row, launch.padding);
+    }
+    return;
+  }
+
+  EDGEPOSE_THREADS(t, 2 * kTile * tile.kPlanes) { make_windows(launch, tile, shared, t); }
+  EDGEPOSE_SYNC();
+
+  if (tile.narrow) {
+    EDGEPOSE_THREADS(t, kThreads) { walk<kNv12, Out>(launch, tile, shared, t); }
+    return;
+  }
+
+  for (int row = 0; row < rows; row += kWarps) {
+    EDGEPOSE_THREADS(t, kThreads) {
+      for (int k = 0; k < 3; ++k) shared.sums[k][t] = 0.0f;
+    }
+    gather<kNv12 ? 1 : 3>(tile.planes[0], shared.x[0], columns, shared.y[0] + row, shared.strips,
+                          shared.sums);
+    if constexpr (kNv12)
+      gather<2>(tile.planes[1], shared.x[1], columns, shared.y[1] + row, shared.strips,
+                shared.sums + 1);
+    EDGEPOSE_THREADS(t, kThreads) {
+      const int column = t % kTile;
+      const int line = row + t / kTile;
+      if (column < columns && line < rows) {
+        const float sums[3] = {shared.sums[0][t], shared.sums[1][t], shared.sums[2][t]};
+        float rgb[3];
+        finish(launch, tile, shared, column, line, sums, rgb);
+        store_rgb<Out>(launch, tile.out, tile.x + column, tile.y + line, rgb);
+      }
+    }
+  }
+}
+
+EDGEPOSE_KERNEL(1, 1)
+empty_kernel(EDGEPOSE_PARAMETER int) {}
+
+// The matrix from YUV to RGB and, through its inverse, the border's colour in YUV.
+void set_nv12(bool bt709, const Colour& colour, Launch& launch) {
+  const double kr = bt709 ? 0.2126 : 0.299;
+  const double kb = bt709 ? 0.0722 : 0.114;
+  const double kg = 1.0 - kr - kb;
+  const double luma = 255.0 / 219.0;
+  const double chroma = 255.0 / 224.0;
+  const double red = 2.0 * (1.0 - kr) * chroma;
+  const double blue = 2.0 * (1.0 - kb) * chroma;
+  const double matrix[3][3] = {
+      {luma, 0.0, red}, {luma, -blue * kb / kg, -red * kr / kg}, {luma, blue, 0.0}};
+  for (int c = 0; c < 3; ++c)
+    for (int k = 0; k < 3; ++k)
+      launch.matrix[c][k] = static_cast<float>(colour.gain[c] * matrix[c][k]);
+  const double grey = kr * colour.border[0] + kg * colour.border[1] + kb * colour.border[2];
+  launch.border[0] = static_cast<float>(16.0 + grey / luma);
+  launch.border[1] = static_cast<float>(128.0 + (colour.border[2] - grey) / blue);
+  launch.border[2] = static_cast<float>(128.0 + (colour.border[0] - grey) / red);
+}
+
+}  // namespace
+
+cudaError_t crop_cuda(Source source, const DeviceFrame* frames, int frame_count, const Box* boxes,
+                      const std::int64_t* frame_index, std::int64_t count, const CropSpec& spec,
+                      void* out, cudaStream_t stream) {
+  if (count == 0) return cudaSuccess;
+  const bool half = spec.format == Format::kFloat16;
+  const std::int32_t across = (spec.width + kTile - 1) / kTile;
+  const std::int32_t tiles = across * ((spec.height + kTile - 1) / kTile);
+  if (frame_count < 0 || frame_count > kMaxDeviceFrames || count > INT_MAX / tiles)
+    return cudaErrorInvalidValue;
+
+  Launch launch = {};
+  for (int i = 0; i < frame_count; ++i) launch.frames[i] = frames[i];
+  launch.boxes = &boxes->x0;
+  launch.frame_index = frame_index;
+  launch.out = out;
+  launch.inverse_width = 1.0 / spec.width;
+  launch.inverse_height = 1.0 / spec.height;
+  launch.frame_count = frame_count;
+  launch.width = spec.width;
+  launch.height = spec.height;
+  launch.tiles_across = across;
+  launch.tiles = tiles;
+  launch.antialias = spec.antialias;
+  launch.paired = spec.width % kColumns == 0 &&
+                  reinterpret_cast<std::uintptr_t>(out) % (kColumns * (half ? 2u : 4u)) == 0;
+  for (int c = 0; c < 3; ++c) {
+    launch.matrix[c][2 - c] = spec.colour.gain[c];
+    launch.border[2 - c] = spec.colour.border[c];
+    launch.padding[c] = spec.colour.padding[c];
+  }
+  if (source != Source::kBgr) set_nv12(source == Source::kNv12Bt709, spec.colour, launch);
+
+  const unsigned blocks = static_cast<unsigned>(count * tiles);
+  if (source == Source::kBgr)
+    return half ? EDGEPOSE_LAUNCH((crop_kernel<false, Half>), blocks, kThreads, stream, launch)
+                : EDGEPOSE_LAUNCH((crop_kernel<false, float>), blocks, kThreads, stream, launch);
+  return half ? EDGEPOSE_LAUNCH((crop_kernel<true, Half>), blocks, kThreads, stream, launch)
+              : EDGEPOSE_LAUNCH((crop_kernel<true, float>), blocks, kThreads, stream, launch);
+}
+
+cudaError_t launch_nothing(cudaStream_t stream) {
+  return EDGEPOSE_LAUNCH(empty_kernel, 1, 1, stream, 0);
+}
+
+}  // namespace edgepose

@@ -1,0 +1,116 @@
+// One kernel source, two compilers. Under nvcc a kernel is a kernel. Under g++ a launch is a loop
+// over the blocks and every phase of a block a loop over its threads, so that tests and sanitizers
+// run the same source on a machine with no GPU.
+//
+// A kernel is a sequence of phases, EDGEPOSE_THREADS(t, n) { ... } with t from 0 to n - 1, and
+// EDGEPOSE_SYNC() between two that share memory; what a thread keeps from one phase to the next
+// lies in shared memory.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#ifdef __CUDACC__
+
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+#define EDGEPOSE_HD __host__ __device__ __forceinline__
+#define EDGEPOSE_DEVICE __device__ __forceinline__
+#define EDGEPOSE_KERNEL(threads, blocks) __global__ void __launch_bounds__(threads, blocks)
+#define EDGEPOSE_PARAMETER const __grid_constant__
+#define EDGEPOSE_SHARED __shared__
+#define EDGEPOSE_THREADS(t, n) if (const int t = static_cast<int>(threadIdx.x); t < (n))
+#define EDGEPOSE_SYNC() __syncthreads()
+#define EDGEPOSE_BLOCK() blockIdx.x
+#define EDGEPOSE_LAUNCH(kernel, blocks, threads, stream, argument) \
+  (kernel<<<dim3(blocks), dim3(threads), 0, stream>>>(argument), cudaGetLastError())
+
+#else
+
+#define EDGEPOSE_HD inline
+#define EDGEPOSE_DEVICE inline
+#define EDGEPOSE_KERNEL(threads, blocks) void
+#define EDGEPOSE_PARAMETER const
+#define EDGEPOSE_SHARED
+#define EDGEPOSE_THREADS(t, n) for (int t = 0; t < (n); ++t)
+#define EDGEPOSE_SYNC() static_cast<void>(0)
+#define EDGEPOSE_BLOCK() edgepose::block_index
+#define EDGEPOSE_LAUNCH(kernel, blocks, threads, stream, argument) \
+  (edgepose::run_blocks(kernel, blocks, argument), static_cast<void>(stream), cudaSuccess)
+
+namespace edgepose {
+
+inline thread_local unsigned block_index = 0;
+
+template <typename Argument>
+void run_blocks(void (*kernel)(Argument), unsigned blocks, const Argument& argument) {
+  for (block_index = 0; block_index < blocks; ++block_index) kernel(argument);
+}
+
+}  // namespace edgepose
+
+#endif
+
+#ifdef __CUDA_ARCH__
+#define EDGEPOSE_UNROLL_4 _Pragma("unroll 4")
+#else
+#define EDGEPOSE_UNROLL_4
+#endif
+
+namespace edgepose {
+
+// One output, and two adjacent ones at an address aligned to both; float16 rounds to nearest even.
+#ifdef __CUDACC__
+using Half = __half;
+__device__ __forceinline__ void store(float* to, float value) { *to = value; }
+__device__ __forceinline__ void store(Half* to, float value) { *to = __float2half_rn(value); }
+__device__ __forceinline__ void store_pair(float* to, float first, float second) {
+  __stwb(reinterpret_cast<float2*>(to), make_float2(first, second));  // never split in two
+}
+__device__ __forceinline__ void store_pair(Half* to, float first, float second) {
+  *reinterpret_cast<__half2*>(to) = __floats2half2_rn(first, second);
+}
+#else
+using Half = _Float16;
+template <typename Out>
+void store(Out* to, float value) {
+  *to = static_cast<Out>(value);
+}
+template <typename Out>
+void store_pair(Out* to, float first, float second) {
+  store(to, first);
+  store(to + 1, second);
+}
+#endif
+
+// A byte, or an aligned word, of memory that no one writes during the launch.
+EDGEPOSE_HD std::uint8_t load_byte(const std::uint8_t* at) {
+#ifdef __CUDA_ARCH__
+  return __ldg(at);
+#else
+  return *at;
+#endif
+}
+
+EDGEPOSE_HD std::uint32_t load_word(const std::uint8_t* at) {
+#ifdef __CUDA_ARCH__
+  return __ldg(reinterpret_cast<const unsigned*>(at));
+#else
+  std::uint32_t word;
+  std::memcpy(&word, at, sizeof word);
+  return word;
+#endif
+}
+
+// The low word of high:low shifted right by 0 to 31 bits.
+EDGEPOSE_HD std::uint32_t shift_right(std::uint32_t low, std::uint32_t high, unsigned bits) {
+#ifdef __CUDA_ARCH__
+  return __funnelshift_r(low, high, bits);
+#else
+  const std::uint64_t both = (static_cast<std::uint64_t>(high) << 32) | low;
+  return static_cast<std::uint32_t>(both >> bits);
+#endif
+}
+
+}  // namespace edgepose

@@ -1,0 +1,267 @@
+// edgepose._cuda: the CUDA kernel by integer pointers. Arguments are checked in
+// edgepose/crop/cuda.py, which knows the arrays that the pointers stand for.
+#include <cuda_runtime_api.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "crop_cuda.h"
+#include "crop_cuda_dlpack.h"
+
+namespace py = pybind11;
+namespace dlpack = edgepose::dlpack;
+
+namespace {
+
+using edgepose::Box;
+using edgepose::CropSpec;
+using edgepose::DeviceFrame;
+using edgepose::Format;
+using edgepose::Source;
+
+using Address = std::uintptr_t;
+using RGB = std::array<float, 3>;
+// data, chroma, height, width, row_stride, chroma_stride
+using FrameTuple = std::tuple<Address, Address, int, int, std::int64_t, std::int64_t>;
+
+struct CudaError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+std::string describe(cudaError_t error, const char* what) {
+  return std::string("CUDA could not ") + what + ": " + cudaGetErrorString(error) + " (" +
+         cudaGetErrorName(error) + ").";
+}
+
+void check(cudaError_t error, const char* what) {
+  if (error != cudaSuccess) throw CudaError(describe(error, what));
+}
+
+cudaStream_t as_stream(Address handle) { return reinterpret_cast<cudaStream_t>(handle); }
+
+// Makes a device current and puts the previous one back.
+class CurrentDevice {
+ public:
+  explicit CurrentDevice(int device) {
+    check(cudaGetDevice(&previous_), "tell the current device");
+    changed_ = device != previous_;
+    if (changed_) check(cudaSetDevice(device), "select the device");
+  }
+  ~CurrentDevice() {
+    // It was current before, so this cannot fail unless the context is lost, and then every later
+    // call says so.
+    if (changed_) static_cast<void>(cudaSetDevice(previous_));
+  }
+  CurrentDevice(const CurrentDevice&) = delete;
+  CurrentDevice& operator=(const CurrentDevice&) = delete;
+
+ private:
+  int previous_ = 0;
+  bool changed_ = false;
+};
+
+int device_count() {
+  int count = 0;
+  const cudaError_t error = cudaGetDeviceCount(&count);
+  if (error == cudaErrorNoDevice || error == cudaErrorInsufficientDriver) return 0;
+  check(error, "count the devices");
+  return count;
+}
+
+// The device that can read this address, or -1 for memory that no device sees.
+int device_of(Address address) {
+  cudaPointerAttributes attributes = {};
+  check(cudaPointerGetAttributes(&attributes, reinterpret_cast<const void*>(address)),
+        "look up a pointer");
+  return attributes.type == cudaMemoryTypeUnregistered ? -1 : attributes.device;
+}
+
+// Stream-ordered memory: ready on its stream when made, and freed there in order.
+class Memory {
+ public:
+  Memory(std::size_t bytes, int device, Address stream) : device_(device), stream_(stream) {
+    const CurrentDevice current(device);
+    check(cudaMallocAsync(&data_, bytes, as_stream(stream)), "allocate device memory");
+  }
+  ~Memory() {
+    try {
+      const CurrentDevice current(device_);
+      check(cudaFreeAsync(data_, as_stream(stream_)), "free device memory");
+    } catch (const CudaError& error) {
+      PyErr_SetString(PyExc_RuntimeError, error.what());
+      PyErr_WriteUnraisable(nullptr);
+    }
+  }
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+  Address pointer() const { return reinterpret_cast<Address>(data_); }
+
+ private:
+  void* data_ = nullptr;
+  int device_;
+  Address stream_;
+};
+
+// Makes later work on `stream` wait for what `producer` has been given so far; the host does not.
+void wait(int device, Address stream, Address producer) {
+  const CurrentDevice current(device);
+  cudaEvent_t event = nullptr;
+  check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "make an event");
+  cudaError_t error = cudaEventRecord(event, as_stream(producer));
+  if (error == cudaSuccess) error = cudaStreamWaitEvent(as_stream(stream), event, 0);
+  const cudaError_t destroyed = cudaEventDestroy(event);
+  check(error, "order two streams");
+  check(destroyed, "destroy an event");
+}
+
+void crop(int source, const std::vector<FrameTuple>& frames, Address boxes, Address frame_index,
+          std::int64_t count, Address out, int height, int width, bool half, const RGB& gain,
+          const RGB& border, const RGB& padding, bool antialias, int device, Address stream) {
+  std::vector<DeviceFrame> table;
+  table.reserve(frames.size());
+  for (const auto& [data, chroma, rows, columns, row_stride, chroma_stride] : frames)
+    table.push_back({reinterpret_cast<const std::uint8_t*>(data),
+                     reinterpret_cast<const std::uint8_t*>(chroma), row_stride, chroma_stride, rows,
+                     columns});
+  CropSpec spec{};
+  spec.height = height;
+  spec.width = width;
+  spec.antialias = antialias;
+  spec.format = half ? Format::kFloat16 : Format::kFloat32;
+  for (std::size_t c = 0; c < 3; ++c) {
+    spec.colour.gain[c] = gain[c];
+    spec.colour.border[c] = border[c];
+    spec.colour.padding[c] = padding[c];
+  }
+  const CurrentDevice current(device);
+  check(edgepose::crop_cuda(static_cast<Source>(source), table.data(),
+                            static_cast<int>(table.size()), reinterpret_cast<const Box*>(boxes),
+                            reinterpret_cast<const std::int64_t*>(frame_index), count, spec,
+                            reinterpret_cast<void*>(out), as_stream(stream)),
+        "launch the crop kernel");
+}
+
+void launch_nothing(int device, Address stream) {
+  const CurrentDevice current(device);
+  check(edgepose::launch_nothing(as_stream(stream)), "launch an empty kernel");
+}
+
+// What another library's capsule describes; the capsule's memory lives as long as this.
+class Imported {
+ public:
+  explicit Imported(const py::capsule& capsule) {
+    auto* managed =
+        static_cast<dlpack::ManagedTensor*>(PyCapsule_GetPointer(capsule.ptr(), "dltensor"));
+    if (managed == nullptr) throw py::error_already_set();
+    if (PyCapsule_SetName(capsule.ptr(), "used_dltensor") != 0) throw py::error_already_set();
+    managed_.reset(managed);
+  }
+  Address pointer() const {
+    return reinterpret_cast<Address>(managed_->tensor.data) + managed_->tensor.byte_offset;
+  }
+  std::vector<std::int64_t> shape() const {
+    const dlpack::Tensor& tensor = managed_->tensor;
+    return {tensor.shape, tensor.shape + tensor.dimensions};
+  }
+  std::optional<std::vector<std::int64_t>> strides() const {
+    const dlpack::Tensor& tensor = managed_->tensor;
+    if (tensor.strides == nullptr) return std::nullopt;
+    return std::vector<std::int64_t>{tensor.strides, tensor.strides + tensor.dimensions};
+  }
+  // As in __cuda_array_interface__; empty for what NumPy has no name for.
+  std::string typestr() const {
+    const dlpack::DataType& dtype = managed_->tensor.dtype;
+    const char* codes = "iuf";
+    if (dtype.lanes != 1 || dtype.code > dlpack::kFloat || dtype.bits % 8 != 0) return "";
+    return std::string(dtype.bits == 8 ? "|" : "<") + codes[dtype.code] +
+           std::to_string(dtype.bits / 8);
+  }
+
+ private:
+  struct Release {
+    void operator()(dlpack::ManagedTensor* managed) const {
+      if (managed->deleter != nullptr) managed->deleter(managed);
+    }
+  };
+  std::unique_ptr<dlpack::ManagedTensor, Release> managed_;
+};
+
+// What an exported capsule keeps alive.
+struct Exported {
+  dlpack::ManagedTensor managed;
+  std::vector<std::int64_t> shape, strides;
+  py::object owner;
+};
+
+void release(dlpack::ManagedTensor* managed) {
+  const py::gil_scoped_acquire gil;
+  delete static_cast<Exported*>(managed->context);
+}
+
+py::capsule to_dlpack(py::object owner, Address pointer, std::vector<std::int64_t> shape,
+                      std::vector<std::int64_t> strides, const std::string& typestr, int device) {
+  const auto code = typestr.at(1) == 'f'   ? dlpack::kFloat
+                    : typestr.at(1) == 'u' ? dlpack::kUInt
+                                           : dlpack::kInt;
+  const auto bits = static_cast<std::uint8_t>(8 * std::stoi(typestr.substr(2)));
+  auto exported = std::make_unique<Exported>();
+  exported->shape = std::move(shape);
+  exported->strides = std::move(strides);
+  exported->owner = std::move(owner);
+  exported->managed = {{reinterpret_cast<void*>(pointer),
+                        {dlpack::kCuda, device},
+                        static_cast<std::int32_t>(exported->shape.size()),
+                        {code, bits, 1},
+                        exported->shape.data(),
+                        exported->strides.data(),
+                        0},
+                       exported.get(),
+                       release};
+  PyObject* capsule = PyCapsule_New(&exported->managed, "dltensor", [](PyObject* unused) {
+    // A consumer renames the capsule and calls the deleter itself.
+    if (!PyCapsule_IsValid(unused, "dltensor")) return;
+    release(static_cast<dlpack::ManagedTensor*>(PyCapsule_GetPointer(unused, "dltensor")));
+  });
+  if (capsule == nullptr) throw py::error_already_set();
+  static_cast<void>(exported.release());
+  return py::reinterpret_steal<py::capsule>(capsule);
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_cuda, m) {
+  m.doc() = "edgepose's CUDA kernels; use them through edgepose.crop.cuda.";
+  py::register_exception<CudaError>(m, "Error",
+                                    py::module_::import("edgepose.errors").attr("BackendError"));
+  m.attr("ARCHITECTURES") = EDGEPOSE_CUDA_ARCHS;
+  m.attr("MAX_FRAMES") = edgepose::kMaxDeviceFrames;
+  m.def("device_count", &device_count);
+  m.def("device_of", &device_of, py::arg("pointer"));
+  m.def("wait", &wait, py::arg("device"), py::arg("stream"), py::arg("producer"));
+  m.def("launch_nothing", &launch_nothing, py::arg("device"), py::arg("stream"));
+  m.def("crop", &crop, py::arg("source"), py::arg("frames"), py::arg("boxes"),
+        py::arg("frame_index"), py::arg("count"), py::arg("out"), py::arg("height"),
+        py::arg("width"), py::arg("half"), py::arg("gain"), py::arg("border"), py::arg("padding"),
+        py::arg("antialias"), py::arg("device"), py::arg("stream"));
+  py::class_<Memory>(m, "Memory")
+      .def(py::init<std::size_t, int, Address>(), py::arg("bytes"), py::arg("device"),
+           py::arg("stream"))
+      .def_property_readonly("pointer", &Memory::pointer);
+  py::class_<Imported>(m, "Imported")
+      .def(py::init<const py::capsule&>(), py::arg("capsule"))
+      .def_property_readonly("pointer", &Imported::pointer)
+      .def_property_readonly("shape", &Imported::shape)
+      .def_property_readonly("strides", &Imported::strides)
+      .def_property_readonly("typestr", &Imported::typestr);
+  m.def("to_dlpack", &to_dlpack, py::arg("owner"), py::arg("pointer"), py::arg("shape"),
+        py::arg("strides"), py::arg("typestr"), py::arg("device"));
+}

@@ -1,0 +1,142 @@
+"""Builds edgepose._cuda with nvcc: for setup.py, and for ``python cuda_build.py`` by itself.
+
+``EDGEPOSE_CUDA``        0: leave it out; 1: it must build; auto (default): built where nvcc is
+                         found, and left out with a warning where that fails.
+``EDGEPOSE_CUDA_ARCHS``  compute capabilities, such as "87" or "80,90"; default: those of
+                         ``DEFAULT_ARCHITECTURES`` that nvcc knows. The last one also comes as PTX,
+                         for GPUs newer than this compiler.
+``CUDA_HOME``            where nvcc is, if not on PATH or in /usr/local/cuda.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+SOURCES = ["csrc/crop_cuda.cu", "csrc/cuda_bindings.cpp"]
+DEPENDS = [
+    "csrc/crop.h",
+    "csrc/crop_cuda.h",
+    "csrc/crop_cuda_dlpack.h",
+    "csrc/crop_cuda_launch.h",
+    "csrc/crop_cuda_pixels.h",
+]
+DEFAULT_ARCHITECTURES = ("75", "80", "86", "87", "89", "90", "100", "110", "120")
+
+
+class CudaBuildError(Exception):
+    """The module cannot be built; the message says why and what to do."""
+
+
+def mode() -> str:
+    """Return ``EDGEPOSE_CUDA``: "0", "1" or "auto"."""
+    value = os.environ.get("EDGEPOSE_CUDA", "auto")
+    if value not in ("0", "1", "auto"):
+        raise CudaBuildError(f"EDGEPOSE_CUDA must be 0, 1 or auto, not {value!r}.")
+    return value
+
+
+def find_nvcc() -> str | None:
+    """Return the path of nvcc, or None."""
+    home = os.environ.get("CUDA_HOME")
+    places = [str(Path(home, "bin"))] if home else [None, "/usr/local/cuda/bin"]
+    return next((found for place in places if (found := shutil.which("nvcc", path=place))), None)
+
+
+def architectures(nvcc: str) -> list[str]:
+    """Return the compute capabilities to build for, ascending."""
+    listed = subprocess.run([nvcc, "--list-gpu-code"], capture_output=True, text=True, check=False)
+    known = re.findall(r"sm_(\d+)\b", listed.stdout)
+    if listed.returncode != 0 or not known:
+        raise CudaBuildError(f"{nvcc} does not run: {listed.stderr.strip() or 'no output'}")
+    asked = os.environ.get("EDGEPOSE_CUDA_ARCHS")
+    if asked is None:
+        chosen = [arch for arch in DEFAULT_ARCHITECTURES if arch in known]
+    else:
+        chosen = asked.replace(",", " ").replace("sm_", "").split()
+        unknown = [arch for arch in chosen if arch not in known]
+        if unknown or not chosen:
+            raise CudaBuildError(
+                f"EDGEPOSE_CUDA_ARCHS is {asked!r}, but this nvcc knows {' '.join(known)}."
+            )
+    return sorted(set(chosen), key=int)
+
+
+def command(nvcc: str, archs: Sequence[str], out: str, includes: Sequence[str]) -> list[str]:
+    """Return the one command that compiles and links the module, statically to the runtime."""
+    warnings = ["-Wall", "-Wextra", "-Wconversion"]
+    if os.environ.get("EDGEPOSE_WERROR") == "1":
+        warnings.append("-Werror")
+    code = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in archs]
+    code.append(f"-gencode=arch=compute_{archs[-1]},code=compute_{archs[-1]}")
+    return [
+        nvcc,
+        "-std=c++17",
+        "-O3",
+        "-shared",
+        "-cudart=static",
+        "--threads=0",
+        *code,
+        *(f"-Xcompiler={flag}" for flag in ("-fPIC", "-fvisibility=hidden", *warnings)),
+        "-Xlinker=--exclude-libs=ALL",
+        f'-DEDGEPOSE_CUDA_ARCHS="{" ".join(archs)}"',
+        f"-I{ROOT / 'csrc'}",
+        *(f"-isystem={path}" for path in includes),
+        *(str(ROOT / source) for source in SOURCES),
+        "-o",
+        out,
+    ]
+
+
+def build(out: str, includes: Sequence[str]) -> None:
+    """Build the module.
+
+    Args:
+        out: the file to write.
+        includes: folders with the headers of Python and pybind11.
+
+    Raises:
+        CudaBuildError: there is no nvcc, or it fails.
+    """
+    nvcc = find_nvcc()
+    if nvcc is None:
+        raise CudaBuildError("There is no nvcc: install the CUDA toolkit or set CUDA_HOME.")
+    line = command(nvcc, architectures(nvcc), out, includes)
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    sys.stderr.write(done.stdout + done.stderr)
+    if done.returncode != 0:
+        raise CudaBuildError(
+            f"{nvcc} failed, see above; mend the toolkit or leave CUDA out with EDGEPOSE_CUDA=0."
+        )
+
+
+def header_folders() -> list[str]:
+    """Return the folders of Python's headers and pybind11's; PyTorch ships those too."""
+    try:
+        import pybind11
+
+        binding = pybind11.get_include()
+    except ImportError:
+        try:
+            import torch
+        except ImportError:
+            raise CudaBuildError("There is no pybind11: pip install pybind11.") from None
+        binding = str(Path(torch.__file__).parent / "include")
+    return [sysconfig.get_paths()["include"], binding]
+
+
+if __name__ == "__main__":
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    target = ROOT / "edgepose" / f"_cuda{suffix}"
+    try:
+        build(str(target), header_folders())
+    except CudaBuildError as error:
+        sys.exit(str(error))

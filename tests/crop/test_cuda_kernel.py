@@ -1,0 +1,182 @@
+"""The CUDA kernel's source, run on the host, against the definition."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cuda_host
+import gpu_cases
+import numpy as np
+import pytest
+from cuda_host import HostCuda, download, upload
+
+from edgepose.crop import cuda, reference_nv12
+
+
+def compiler_version() -> int:
+    if shutil.which("g++") is None:
+        return 0
+    text = subprocess.run(["g++", "-dumpversion"], capture_output=True, text=True, check=True)
+    return int(re.match(r"\d+", text.stdout).group())
+
+
+pytestmark = pytest.mark.skipif(compiler_version() < 12, reason="needs g++ 12 (for _Float16)")
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory) -> Path:
+    return cuda_host.compile_library(tmp_path_factory.mktemp("cuda"), "-O2")
+
+
+@pytest.fixture
+def host(library, monkeypatch) -> HostCuda:
+    """The kernel on the host in the place of the GPU's."""
+    fake = HostCuda(library)
+    monkeypatch.setattr(cuda, "_cuda", fake)
+    return fake
+
+
+def check(case: gpu_cases.Case) -> np.ndarray:
+    got = download(gpu_cases.run(case, upload))
+    assert gpu_cases.error(case, got, gpu_cases.expected(case)) <= 1
+    return got
+
+
+def bgr(image, boxes, size, *, dtype=np.float32, antialias=True, **colour) -> gpu_cases.Case:
+    array = np.array(boxes, np.float32).reshape(-1, 4)
+    size = (size, size) if isinstance(size, int) else size
+    index = np.zeros(len(array), np.int64)
+    return gpu_cases.Case([image], None, array, index, size, dtype, antialias, colour)
+
+
+def noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(7).integers(0, 256, shape, dtype=np.uint8)
+
+
+def test_ten_thousand_random_and_hostile_boxes(host):
+    assert max(cuda_host.parity(10_000)) <= 1
+    assert host.launches == 10_000 / gpu_cases.BOXES_PER_CASE
+
+
+def test_under_sanitizers(tmp_path):
+    """In a process of its own, since the sanitizers' runtime has to be loaded first."""
+    flags = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    library = cuda_host.compile_library(tmp_path, *flags)
+    runtimes = [
+        subprocess.run(
+            ["g++", f"-print-file-name={name}"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        for name in ("libasan.so", "libubsan.so")
+    ]
+    environment = {**os.environ, "LD_PRELOAD": ":".join(runtimes), "ASAN_OPTIONS": "detect_leaks=0"}
+    environment.pop("PYTHONPATH", None)
+    program = [sys.executable, cuda_host.__file__, str(library), "10000"]
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert float(done.stdout) <= 1
+
+
+@pytest.mark.parametrize("ratio", [0.25, 0.5, 1, 1.1, 1.9, 2, 2.1, 3, 4, 5.1, 9, 15.5, 60, 100])
+def test_every_ratio(host, ratio):
+    boxes = [[x, x - 5, x + 40 * ratio, x - 5 + 40 * ratio] for x in (-20, 0, 3.7, 150)]
+    image = noise(300, 400, 3)
+    for antialias in (True, False):
+        check(bgr(image, boxes, 40, antialias=antialias, border=(9, 99, 199)))
+    tall = [[3, 3, 3 + 20 * ratio, 250], [3, 3, 250, 3 + 20 * ratio]]
+    check(bgr(image, tall, (20, 33)))
+
+
+@pytest.mark.parametrize("shape", [(8192, 5, 3), (5, 8192, 3)])
+def test_thousands_of_pixels_in_a_window_stay_exact(host, shape):
+    for image in (np.full(shape, 255, np.uint8), noise(*shape)):
+        check(bgr(image, [[0, 0, shape[1], shape[0]], [0.3, 0.3, shape[1] - 0.3, 4.7]], 1))
+        check(bgr(image, [[-1e5, -1e5, 1e5, 1e5]], 3))
+
+
+@pytest.mark.parametrize("width", [1, 2, 31, 32, 64, 65])
+def test_float16_is_one_rounding_to_nearest_even(host, width):
+    image = noise(60, 60, 3)
+    boxes = [[1.3, 2.7, 50, 50], [0, 0, 60, 60], [-9, -9, 200, 200]]
+    for scale in (1 / 255, 1e-7, 300.0):
+        options = {"scale": scale, "mean": (0.4 * scale, 0, -9 * scale), "border": (0, 10, 255)}
+        single = download(gpu_cases.run(bgr(image, boxes, (40, width), **options), upload))
+        half = download(
+            gpu_cases.run(bgr(image, boxes, (40, width), dtype=np.float16, **options), upload)
+        )
+        with np.errstate(over="ignore"):
+            rounded = single.astype(np.float16)
+        np.testing.assert_array_equal(half.view(np.uint16), rounded.view(np.uint16))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("width", [1, 2, 33, 64])
+def test_nothing_is_written_beside_out(host, dtype, width):
+    boxes = [[0, 0, 30, 30], [0, 0, 300, 300], [np.nan] * 4]
+    case = bgr(noise(40, 40, 3), boxes, (35, width), dtype=dtype)
+    for offset in (0, 1):  # an odd one is aligned to one element only
+        room = np.full(5 * 3 * 35 * width + 1, 7, dtype)
+        out = room[offset : -1 + offset or None].reshape(5, 3, 35, width)[1:-1]
+        target = upload(out)
+        assert gpu_cases.run(case, upload, out=target) is target
+        np.testing.assert_array_equal(out, download(gpu_cases.run(case, upload)))
+        written = np.zeros(room.shape, bool)
+        written[offset : -1 + offset or None].reshape(5, 3, 35, width)[1:-1] = True
+        assert (room[~written] == 7).all()
+
+
+def to_nv12(rgb: np.ndarray, standard: str) -> tuple[np.ndarray, np.ndarray]:
+    """Encode (H, W, 3) RGB, constant over 2 x 2 pixels, as planes of floats."""
+    yuv = rgb @ np.linalg.inv(reference_nv12.matrix(standard)).T + [16, 128, 128]
+    return yuv[..., 0], yuv[::2, ::2, 1:]
+
+
+@pytest.mark.parametrize("standard", ["bt601", "bt709"])
+def test_nv12_holds_the_colour_bars(host, standard):
+    """Against values that the standards themselves give, for 100 % bars in limited range."""
+    bars = {
+        "bt601": {(255, 255, 255): (235, 128, 128), (255, 0, 0): (81, 90, 240),
+                  (0, 255, 0): (145, 54, 34), (0, 0, 255): (41, 240, 110)},
+        "bt709": {(255, 255, 255): (235, 128, 128), (255, 0, 0): (63, 102, 240),
+                  (0, 255, 0): (173, 42, 26), (0, 0, 255): (32, 240, 118)},
+    }  # fmt: skip
+    for rgb, (y, u, v) in bars[standard].items():
+        luma, chroma = np.full((8, 8), y, np.uint8), np.full((4, 4, 2), (u, v), np.uint8)
+        box = np.array([[1, 1, 7, 7]], np.float32)
+        case = gpu_cases.Case(
+            [(luma, chroma)], standard, box, np.zeros(1, np.int64), (4, 4), np.float32, True
+        )
+        got = check(case)
+        np.testing.assert_allclose(got[0].mean(axis=(1, 2)), rgb, atol=1.6)  # 8-bit YUV
+
+
+def test_nv12_chroma_lies_in_the_middle_of_its_pixels(host):
+    """A ramp stays a ramp: a shift by half a pixel would show as 2 levels."""
+    x = np.arange(32) + 0.5
+    rgb = np.broadcast_to((40 + 4 * x)[None, :, None] * [1, 0.5, 0.25], (32, 32, 3))
+    y, _ = to_nv12(rgb, "bt709")
+    _, uv = to_nv12(
+        rgb.reshape(16, 2, 16, 2, 3).mean(axis=(1, 3)).repeat(2, 0).repeat(2, 1), "bt709"
+    )
+    frame = (np.round(y).astype(np.uint8), np.round(uv).astype(np.uint8))
+    box = np.array([[8, 8, 24, 24]], np.float32)
+    case = gpu_cases.Case([frame], "bt709", box, np.zeros(1, np.int64), (16, 16), np.float32, True)
+    got = check(case)[0]
+    np.testing.assert_allclose(got, rgb[8:24, 8:24].transpose(2, 0, 1), atol=1.6)
+
+
+def test_nv12_surface_in_one_piece(host):
+    """A decoder's memory: pitched, the plane UV below the plane Y."""
+    surface = noise(48 * 3 // 2, 80)
+    y, uv = surface[:48, :64], surface[48:, :64].reshape(24, 32, 2)
+    boxes = upload(np.array([[3, 4, 50, 40]], np.float32))
+    planes = cuda.NV12(upload(y), upload(uv))
+    pitched = cuda.NV12.from_surface(surface.ctypes.data, 48, 64, 80, owner=surface)
+    flat = cuda.NV12(upload(y), upload(surface[48:, :64]))
+    expected = download(cuda.crop(planes, boxes, 20))
+    for same in (pitched, flat):
+        np.testing.assert_array_equal(download(cuda.crop(same, boxes, 20)), expected)
