@@ -29,7 +29,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python -m pytest benchmarks --benchmark-columns=median,iqr,rounds
 
 # Editable, so that the kernel is built in place; again whenever its sources change.
-SOURCES := pyproject.toml setup.py $(wildcard csrc/*)
+SOURCES := pyproject.toml setup.py cuda_build.py $(wildcard csrc/*)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

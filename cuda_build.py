@@ -19,6 +19,11 @@ import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
+from setuptools import Extension
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
+
+NAME = "edgepose._cuda"
 ROOT = Path(__file__).resolve().parent
 SOURCES = ["csrc/crop_cuda.cu", "csrc/cuda_bindings.cpp"]
 DEPENDS = [
@@ -126,11 +131,34 @@ def header_folders() -> list[str]:
         binding = pybind11.get_include()
     except ImportError:
         try:
-            import torch
+            import torch  # on a machine that has only its runtime
         except ImportError:
             raise CudaBuildError("There is no pybind11: pip install pybind11.") from None
         binding = str(Path(torch.__file__).parent / "include")
     return [sysconfig.get_paths()["include"], binding]
+
+
+def extensions() -> list[Extension]:
+    """Return the module for ``setup``, or nothing where it is not wanted or there is no nvcc."""
+    wanted = mode()
+    if wanted == "0" or (wanted == "auto" and find_nvcc() is None):
+        return []
+    # Optional: a failure is a warning.
+    return [Extension(NAME, SOURCES, depends=DEPENDS, optional=wanted == "auto")]
+
+
+class BuildExtensions(build_ext):
+    """setuptools' command, with nvcc for the one module that needs it."""
+
+    def build_extension(self, ext: Extension) -> None:
+        """Build one module."""
+        if ext.name != NAME:
+            super().build_extension(ext)
+            return
+        try:
+            build(self.get_ext_fullpath(ext.name), header_folders())
+        except CudaBuildError as error:
+            raise CompileError(str(error)) from None
 
 
 if __name__ == "__main__":

@@ -4,9 +4,8 @@ import os
 import sys
 from pathlib import Path
 
-from pybind11.setup_helpers import Pybind11Extension, build_ext
-from setuptools import Extension, setup
-from setuptools.errors import CompileError
+from pybind11.setup_helpers import Pybind11Extension
+from setuptools import setup
 
 sys.path.insert(0, str(Path(__file__).parent))  # an isolated build does not look here
 import cuda_build
@@ -15,34 +14,8 @@ flags = ["-O3", "-ffp-contract=fast", "-Wall", "-Wextra", "-Wconversion"]
 if os.environ.get("EDGEPOSE_WERROR") == "1":
     flags.append("-Werror")
 
-
-class BuildExtensions(build_ext):
-    def build_extension(self, ext):
-        if ext.name != "edgepose._cuda":
-            super().build_extension(ext)
-            return
-        try:
-            cuda_build.build(self.get_ext_fullpath(ext.name), cuda_build.header_folders())
-        except cuda_build.CudaBuildError as error:
-            raise CompileError(str(error)) from None
-
-
-def cuda_extensions():
-    wanted = cuda_build.mode()
-    if wanted == "0" or (wanted == "auto" and cuda_build.find_nvcc() is None):
-        return []
-    return [
-        Extension(
-            "edgepose._cuda",
-            cuda_build.SOURCES,
-            depends=cuda_build.DEPENDS,
-            optional=wanted == "auto",  # then a failure is a warning
-        )
-    ]
-
-
 setup(
-    cmdclass={"build_ext": BuildExtensions},
+    cmdclass={"build_ext": cuda_build.BuildExtensions},
     ext_modules=[
         Pybind11Extension(
             "edgepose._core",
@@ -52,6 +25,6 @@ setup(
             extra_compile_args=flags,
             cxx_std=17,
         ),
-        *cuda_extensions(),
+        *cuda_build.extensions(),
     ],
 )

@@ -1,0 +1,136 @@
+"""How the CUDA module is built, and what becomes of it where it cannot be."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT))
+
+from setuptools import Distribution  # noqa: E402
+from setuptools.errors import CompileError  # noqa: E402
+
+import cuda_build  # noqa: E402
+from edgepose.crop import cuda  # noqa: E402
+
+NVCC = cuda_build.find_nvcc()
+
+
+@pytest.mark.skipif(NVCC is None, reason="there is no nvcc here")
+@pytest.mark.skipif(os.environ.get("EDGEPOSE_CUDA") == "0", reason="EDGEPOSE_CUDA is 0")
+def test_every_architecture_was_compiled(monkeypatch):
+    assert cuda._cuda is not None, "nvcc is here, but the module was not built"
+    monkeypatch.delenv("EDGEPOSE_CUDA_ARCHS", raising=False)
+    assert cuda._cuda.ARCHITECTURES.split() == cuda_build.architectures(NVCC)
+    library = Path(cuda._cuda.__file__).read_bytes()
+    for arch in cuda_build.architectures(NVCC):
+        assert f"sm_{arch}".encode() in library
+
+
+@pytest.mark.skipif(cuda._cuda is None, reason="built without CUDA: no nvcc was found")
+def test_the_runtime_is_linked_statically():
+    needed = subprocess.run(
+        ["ldd", cuda._cuda.__file__], capture_output=True, text=True, check=True
+    ).stdout
+    assert "libstdc++" in needed
+    assert "cuda" not in needed.replace(cuda._cuda.__file__, "")
+
+
+@pytest.fixture
+def nvcc(tmp_path, monkeypatch):
+    """Puts a script in nvcc's place."""
+
+    def write(script: str) -> str:
+        path = tmp_path / "bin" / "nvcc"
+        path.parent.mkdir()
+        path.write_text("#!/bin/sh\n" + script)
+        path.chmod(0o755)
+        monkeypatch.setenv("CUDA_HOME", str(tmp_path))
+        return str(path)
+
+    return write
+
+
+LISTS = "if [ $1 = --list-gpu-code ]; then printf 'sm_75\\nsm_90\\nsm_87\\nsm_999\\n'; exit; fi\n"
+
+
+def test_architectures(nvcc, monkeypatch):
+    path = nvcc(LISTS)
+    assert cuda_build.find_nvcc() == path
+    monkeypatch.delenv("EDGEPOSE_CUDA_ARCHS", raising=False)
+    assert cuda_build.architectures(path) == ["75", "87", "90"]
+    for asked, archs in {"87": ["87"], "90,sm_75": ["75", "90"], "999 75": ["75", "999"]}.items():
+        monkeypatch.setenv("EDGEPOSE_CUDA_ARCHS", asked)
+        assert cuda_build.architectures(path) == archs
+    for asked in ("", "60", "75,9x"):
+        monkeypatch.setenv("EDGEPOSE_CUDA_ARCHS", asked)
+        with pytest.raises(cuda_build.CudaBuildError, match="EDGEPOSE_CUDA_ARCHS"):
+            cuda_build.architectures(path)
+
+
+def test_the_last_architecture_comes_as_ptx_too():
+    line = cuda_build.command("nvcc", ["75", "90"], "out.so", ["include"])
+    codes = [word for word in line if word.startswith("-gencode")]
+    assert codes == [
+        "-gencode=arch=compute_75,code=sm_75",
+        "-gencode=arch=compute_90,code=sm_90",
+        "-gencode=arch=compute_90,code=compute_90",
+    ]
+
+
+def test_a_broken_toolkit_is_told(nvcc, tmp_path, capfd, monkeypatch):
+    monkeypatch.delenv("EDGEPOSE_CUDA_ARCHS", raising=False)
+    with pytest.raises(cuda_build.CudaBuildError, match="does not run"):
+        cuda_build.architectures(nvcc("exit 1"))
+    Path(cuda_build.find_nvcc()).write_text("#!/bin/sh\n" + LISTS + "echo no cicc >&2; exit 1")
+    with pytest.raises(cuda_build.CudaBuildError, match="EDGEPOSE_CUDA=0"):
+        cuda_build.build(str(tmp_path / "out.so"), [])
+    assert "no cicc" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("mode", ["auto", "1"])
+def test_a_broken_toolkit_is_a_warning_or_an_error(
+    nvcc, tmp_path, monkeypatch, caplog, capfd, mode
+):
+    nvcc(LISTS + "exit 1")
+    monkeypatch.setenv("EDGEPOSE_CUDA", mode)
+    monkeypatch.delenv("EDGEPOSE_CUDA_ARCHS", raising=False)
+    monkeypatch.setattr(cuda_build, "header_folders", list)
+    command = cuda_build.BuildExtensions(Distribution({"ext_modules": cuda_build.extensions()}))
+    command.build_lib = command.build_temp = str(tmp_path)
+    command.ensure_finalized()
+    if mode == "1":
+        with pytest.raises(CompileError, match="EDGEPOSE_CUDA=0"):
+            command.run()
+    else:
+        command.run()
+        assert "EDGEPOSE_CUDA=0" in caplog.text + "".join(capfd.readouterr())
+    assert not list(tmp_path.rglob("*.so"))
+
+
+def test_no_nvcc(monkeypatch, tmp_path):
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path))
+    assert cuda_build.find_nvcc() is None
+    with pytest.raises(cuda_build.CudaBuildError, match="no nvcc"):
+        cuda_build.build("out.so", [])
+    monkeypatch.setenv("EDGEPOSE_CUDA", "auto")
+    assert cuda_build.extensions() == []
+    monkeypatch.setenv("EDGEPOSE_CUDA", "1")
+    (extension,) = cuda_build.extensions()
+    assert not extension.optional
+
+
+def test_the_mode(monkeypatch):
+    for value in ("0", "1", "auto"):
+        monkeypatch.setenv("EDGEPOSE_CUDA", value)
+        assert cuda_build.mode() == value
+    monkeypatch.setenv("EDGEPOSE_CUDA", "0")
+    assert cuda_build.extensions() == []
+    monkeypatch.setenv("EDGEPOSE_CUDA", "yes")
+    with pytest.raises(cuda_build.CudaBuildError, match="EDGEPOSE_CUDA must be"):
+        cuda_build.mode()
