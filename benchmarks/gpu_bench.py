@@ -148,7 +148,7 @@ class TorchBench:
                 functional.interpolate(
                     whole[:, :, y0:y1, x0:x1], (size, size), mode="bilinear", antialias=True
                 )
-                for x0, y0, x1, y1 in boxes.astype(int).tolist()
+                for x0, y0, x1, y1 in np.round(boxes).astype(int).tolist()
             ]
             return torch.cat(crops)
 
@@ -158,16 +158,16 @@ class TorchBench:
 
 
 def frame_boxes(n: int, side: float, rng: np.random.Generator) -> np.ndarray:
-    """(n, 4) float32 square boxes inside the frame, on whole pixels if ``side`` is whole."""
+    """(n, 4) float32 square boxes inside the frame, at fractions of a pixel."""
     side = min(side, HEIGHT)
-    low = np.floor(rng.uniform(0, 1, (n, 2)) * [WIDTH - side, HEIGHT - side])
+    low = rng.uniform(0, 1, (n, 2)) * [WIDTH - side, HEIGHT - side]
     return np.concatenate([low, low + side], axis=1).astype(np.float32)
 
 
 def bytes_moved(boxes: np.ndarray, size: int, dtype: type) -> int:
     """What has to move at least: every output once, every source pixel that is used once."""
     used = np.zeros((HEIGHT, WIDTH), bool)
-    for x0, y0, x1, y1 in boxes.astype(int).tolist():
+    for x0, y0, x1, y1 in np.round(boxes).astype(int).tolist():
         used[y0:y1, x0:x1] = True
     outputs = len(boxes) * 3 * size * size * np.dtype(dtype).itemsize
     return int(outputs + 3 * used.sum() + boxes.nbytes)
@@ -235,7 +235,7 @@ def peer_rows(
 ) -> list[dict[str, Any]]:
     rows = []
     for name, work in bench.peers(device_image, boxes, size):
-        if name == "torch grid_sample":  # interpolate sees the crop only, so its border differs
+        if name == "torch grid_sample":  # interpolate takes whole pixels of the crop only
             check(image, boxes, size, np.float32, bench.download(work()), allowed=0.2, edge=1)
         row = {"what": name, "boxes": len(boxes), "size": size, "ratio": ratio, "dtype": "float32"}
         rows.append(row | {"seconds": bench.seconds(work, 2)})

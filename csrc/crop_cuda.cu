@@ -1,18 +1,19 @@
 // The crop kernel on the GPU: one launch for all boxes of all frames.
 //
-// A block makes one tile of kTile x kTile outputs of one crop. Its first threads fill two small
-// tables, the windows of the tile's columns and of its rows (in double, once per tile). Then
+// A block makes one tile of one crop, kTile outputs wide. Its threads fill two small tables, the
+// windows of the tile's columns and of its rows (in double, once per tile). Then
 //
-//   narrow  windows of up to 2 pixels, the real-time case: a thread walks down kRows rows over
+//   narrow  windows of up to 2 pixels, the real-time case: a thread walks down a strip of rows over
 //           kColumns adjacent outputs. It sums each source row once and keeps the two newest sums
 //           in registers, so an output row costs about one source row; nothing goes through
-//           shared memory. 32 neighbouring outputs are stored at once, a full line in float32.
+//           shared memory. Strips are long when there is much to do, so that little is spent on
+//           a tile's beginning, and short when there is little, so that all of the GPU works.
 //   wide    anything larger: each warp makes one output row. It sums the window's rows down into
 //           a strip of shared memory, four adjacent bytes per lane and load, chunk by chunk along
 //           the row, then each lane sums its own window of the strip. So reads are coalesced
 //           however large the window, and a box larger than the frame costs no more than
 //           the frame.
-#include <climits>
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -24,17 +25,18 @@ namespace edgepose {
 namespace {
 
 constexpr int kThreads = 128;
-constexpr int kTile = 32;
+constexpr int kTile = 32;  // columns
 constexpr int kColumns = 2;
-constexpr int kRows = 4;
-constexpr int kWarps = kThreads / kTile;
 constexpr int kGroups = kTile / kColumns;
+constexpr int kStrips = kThreads / kGroups;
+constexpr int kMaxRows = 16;  // of a strip
+constexpr int kWarps = kThreads / kTile;
 constexpr float kNarrow = 2.0f;
-// Bytes of a strip; whole pixels of 1, 2 and 3 bytes in whole words.
+// Bytes of the wide path's strip; whole pixels of 1, 2 and 3 bytes in whole words.
 constexpr int kChunk = 504;
+constexpr int kMaxBoxes = 65535;  // of one launch: CUDA's limit along z
 static_assert(kColumns == 2, "outputs are stored in pairs");
-static_assert(kTile / kRows * kGroups == kThreads, "one thread per group of outputs");
-static_assert(kChunk % 12 == 0 && kTile % kWarps == 0, "nothing is left over");
+static_assert(kChunk % 12 == 0 && kStrips % kWarps == 0, "nothing is left over");
 
 struct Launch {
   DeviceFrame frames[kMaxDeviceFrames];
@@ -44,7 +46,7 @@ struct Launch {
   double inverse_width, inverse_height;
   std::int32_t frame_count;
   std::int32_t width, height;
-  std::int32_t tiles_across, tiles;  // of one crop
+  std::int32_t rows;  // of a strip
   bool antialias;
   bool paired;  // two adjacent outputs may be stored at once
   // Out of what is left of a plane's channels after the border's colour is taken off, in RGB.
@@ -60,7 +62,8 @@ struct Tile {
 
   bool usable;
   bool narrow;
-  std::int32_t x, y;  // first output
+  std::int32_t x, y;           // first output
+  std::int32_t columns, rows;  // outputs
   float box[4];
   Plane planes[kPlanes];
   float share[kPlanes];  // 1 / (area of a window)
@@ -72,7 +75,7 @@ struct Shared {
   static constexpr int kPlanes = kNv12 ? 2 : 1;
 
   Window x[kPlanes][kTile];
-  Window y[kPlanes][kTile];
+  Window y[kPlanes][kStrips * kMaxRows];
   float strips[kWarps][kChunk];
   float sums[3][kThreads];
 };
@@ -81,16 +84,17 @@ struct Shared {
 EDGEPOSE_HD float on_plane(float edge, int plane) { return plane == 0 ? edge : 0.5f * edge; }
 
 template <bool kNv12>
-EDGEPOSE_DEVICE Tile<kNv12> locate(const Launch& launch, unsigned block) {
-  const std::int64_t crop = block / static_cast<unsigned>(launch.tiles);
-  const int at = static_cast<int>(block % static_cast<unsigned>(launch.tiles));
+EDGEPOSE_DEVICE Tile<kNv12> locate(const Launch& launch, const Grid& block) {
   Tile<kNv12> tile = {};
-  tile.x = kTile * (at % launch.tiles_across);
-  tile.y = kTile * (at / launch.tiles_across);
-  tile.out = static_cast<std::size_t>(crop) * 3 * static_cast<std::size_t>(launch.height) *
+  const std::int32_t tile_rows = kStrips * launch.rows;
+  tile.x = kTile * static_cast<std::int32_t>(block.x);
+  tile.y = tile_rows * static_cast<std::int32_t>(block.y);
+  tile.columns = launch.width - tile.x < kTile ? launch.width - tile.x : kTile;
+  tile.rows = launch.height - tile.y < tile_rows ? launch.height - tile.y : tile_rows;
+  tile.out = static_cast<std::size_t>(block.z) * 3 * static_cast<std::size_t>(launch.height) *
              static_cast<std::size_t>(launch.width);
-  for (int i = 0; i < 4; ++i) tile.box[i] = launch.boxes[4 * crop + i];
-  const std::int64_t index = launch.frame_index == nullptr ? 0 : launch.frame_index[crop];
+  for (int i = 0; i < 4; ++i) tile.box[i] = launch.boxes[4 * static_cast<std::size_t>(block.z) + i];
+  const std::int64_t index = launch.frame_index == nullptr ? 0 : launch.frame_index[block.z];
   tile.usable = index >= 0 && index < launch.frame_count &&
                 croppable(tile.box[0], tile.box[1], tile.box[2], tile.box[3]);
   if (!tile.usable) return tile;
@@ -114,87 +118,110 @@ EDGEPOSE_DEVICE Tile<kNv12> locate(const Launch& launch, unsigned block) {
 template <bool kNv12>
 EDGEPOSE_DEVICE void make_windows(const Launch& launch, const Tile<kNv12>& tile,
                                   Shared<kNv12>& shared, int t) {
-  const int i = t % kTile;
-  const int p = t / (2 * kTile);
-  const bool across = t / kTile % 2 == 0;
-  // Chosen by value: an index known only at run time would put the tile into local memory.
-  const float lo = across ? tile.box[0] : tile.box[1];
-  const float hi = across ? tile.box[2] : tile.box[3];
-  const std::int32_t extent = (across ? tile.planes[0].width : tile.planes[0].height) >> p;
-  Window(&to)[kTile] = across ? shared.x[p] : shared.y[p];
-  to[i] = make_window(on_plane(lo, p), on_plane(hi, p),
-                      across ? launch.inverse_width : launch.inverse_height, launch.antialias,
-                      (across ? tile.x : tile.y) + i, extent);
+  for (int p = 0; p < tile.kPlanes; ++p) {
+    const Plane& plane = tile.planes[p];
+    for (int i = t; i < kTile + tile.rows; i += kThreads) {
+      const bool across = i < kTile;
+      // Chosen by value: an index known only at run time would put the tile into local memory.
+      const float lo = across ? tile.box[0] : tile.box[1];
+      const float hi = across ? tile.box[2] : tile.box[3];
+      Window window = make_window(on_plane(lo, p), on_plane(hi, p),
+                                  across ? launch.inverse_width : launch.inverse_height,
+                                  launch.antialias, across ? tile.x + i : tile.y + i - kTile,
+                                  across ? plane.width : plane.height);
+      if (!across && window.count == 0) window.first = 0;  // see Walker::sum
+      (across ? shared.x[p][i] : shared.y[p][i - kTile]) = window;
+    }
+  }
 }
 
 // From the sums over an output's windows to its three values.
 template <bool kNv12>
-EDGEPOSE_DEVICE void finish(const Launch& launch, const Tile<kNv12>& tile,
-                            const Shared<kNv12>& shared, int column, int row,
-                            const float (&sums)[3], float (&rgb)[3]) {
-  float rest[3];
-  for (int k = 0; k < 3; ++k) {
-    const int p = kNv12 && k > 0 ? 1 : 0;
-    const float inside = covered(shared.x[p][column]) * covered(shared.y[p][row]);
-    rest[k] = tile.share[p] * (sums[k] - launch.border[k] * inside);
+struct Finish {
+  float scale[3], offset[3];  // per channel of the source
+
+  EDGEPOSE_DEVICE Finish(const Launch& launch, const Tile<kNv12>& tile) {
+    for (int k = 0; k < 3; ++k) {
+      scale[k] = kNv12 ? tile.share[k > 0 ? tile.kPlanes - 1 : 0]
+                       : tile.share[0] * launch.matrix[2 - k][k];
+      offset[k] = scale[k] * launch.border[k];
+    }
   }
-  for (int c = 0; c < 3; ++c) {
-    if constexpr (kNv12)
-      rgb[c] = launch.padding[c] + launch.matrix[c][0] * rest[0] + launch.matrix[c][1] * rest[1] +
-               launch.matrix[c][2] * rest[2];
-    else
-      rgb[c] = launch.padding[c] + launch.matrix[c][2 - c] * rest[2 - c];
+
+  // `inside`: how much of the windows lies inside the first and the last plane.
+  EDGEPOSE_DEVICE void operator()(const Launch& launch, const float (&sums)[3],
+                                  const float (&inside)[2], float (&rgb)[3]) const {
+    if constexpr (kNv12) {
+      float rest[3];
+      for (int k = 0; k < 3; ++k) rest[k] = scale[k] * sums[k] - offset[k] * inside[k > 0 ? 1 : 0];
+      for (int c = 0; c < 3; ++c)
+        rgb[c] = launch.padding[c] + launch.matrix[c][0] * rest[0] + launch.matrix[c][1] * rest[1] +
+                 launch.matrix[c][2] * rest[2];
+    } else {
+      for (int k = 0; k < 3; ++k)
+        rgb[2 - k] = launch.padding[2 - k] - offset[k] * inside[0] + scale[k] * sums[k];
+    }
   }
-}
+};
 
 template <bool kNv12, typename Out>
 EDGEPOSE_DEVICE void walk(const Launch& launch, const Tile<kNv12>& tile,
                           const Shared<kNv12>& shared, int t) {
   const int column = kColumns * (t % kGroups);
-  const int top = kRows * (t / kGroups);
-  if (tile.x + column >= launch.width || tile.y + top >= launch.height) return;
+  const int top = launch.rows * (t / kGroups);
+  if (column >= tile.columns || top >= tile.rows) return;
+  const int bottom = top + launch.rows < tile.rows ? top + launch.rows : tile.rows;
 
   Walker<kNv12 ? 1 : 3, kColumns> first;
   Walker<2, kColumns> chroma;
-  first.plane = tile.planes[0];
-  for (int i = 0; i < kColumns; ++i)
-    first.columns[i].set(shared.x[0][column + i], first.plane.width);
+  float across[kColumns][2];
+  first.start(tile.planes[0], shared.x[0] + column);
+  for (int i = 0; i < kColumns; ++i) across[i][0] = covered(shared.x[0][column + i]);
   if constexpr (kNv12) {
-    chroma.plane = tile.planes[1];
-    for (int i = 0; i < kColumns; ++i)
-      chroma.columns[i].set(shared.x[1][column + i], chroma.plane.width);
+    chroma.start(tile.planes[1], shared.x[1] + column);
+    for (int i = 0; i < kColumns; ++i) across[i][1] = covered(shared.x[1][column + i]);
   }
 
-  const std::size_t plane =
-      static_cast<std::size_t>(launch.height) * static_cast<std::size_t>(launch.width);
-  for (int row = top; row < top + kRows && tile.y + row < launch.height; ++row) {
+  const Finish<kNv12> finish(launch, tile);
+  const bool second = column + 1 < tile.columns;
+  const std::size_t width = static_cast<std::size_t>(launch.width);
+  const std::uint32_t plane = static_cast<std::uint32_t>(launch.height * launch.width);
+  Out* to = static_cast<Out*>(launch.out) + tile.out +
+            static_cast<std::size_t>(tile.y + top) * width +
+            static_cast<std::size_t>(tile.x + column);
+  for (int row = top; row < bottom; ++row, to += width) {
     float sums[kColumns][3];
+    float down[2] = {};
+    const Window y = shared.y[0][row];
+    down[0] = covered(y);
     if constexpr (kNv12) {
       float luma[kColumns][1];
       float uv[kColumns][2];
-      first.sum(shared.y[0][row], luma);
-      chroma.sum(shared.y[1][row], uv);
+      first.sum(y, luma);
+      const Window chroma_y = shared.y[1][row];
+      down[1] = covered(chroma_y);
+      chroma.sum(chroma_y, uv);
       for (int i = 0; i < kColumns; ++i) {
         sums[i][0] = luma[i][0];
         sums[i][1] = uv[i][0];
         sums[i][2] = uv[i][1];
       }
     } else {
-      first.sum(shared.y[0][row], sums);
+      first.sum(y, sums);
     }
 
     float rgb[kColumns][3];
-    for (int i = 0; i < kColumns; ++i)
-      finish(launch, tile, shared, column + i, row, sums[i], rgb[i]);
-    Out* to = static_cast<Out*>(launch.out) + tile.out +
-              static_cast<std::size_t>(tile.y + row) * static_cast<std::size_t>(launch.width) +
-              static_cast<std::size_t>(tile.x + column);
-    for (int c = 0; c < 3; ++c, to += plane) {
-      if (launch.paired) {
-        store_pair(to, rgb[0][c], rgb[1][c]);
-      } else {
-        store(to, rgb[0][c]);
-        if (tile.x + column + 1 < launch.width) store(to + 1, rgb[1][c]);
+    for (int i = 0; i < kColumns; ++i) {
+      float inside[2] = {across[i][0] * down[0], 0.0f};
+      if constexpr (kNv12) inside[1] = across[i][1] * down[1];
+      finish(launch, sums[i], inside, rgb[i]);
+    }
+    if (launch.paired) {
+      for (unsigned c = 0; c < 3; ++c) store_pair(to + c * plane, rgb[0][c], rgb[1][c]);
+    } else {
+      for (unsigned c = 0; c < 3; ++c) {
+        store(to + c * plane, rgb[0][c]);
+        if (second) store(to + c * plane + 1, rgb[1][c]);
       }
     }
   }
@@ -203,14 +230,15 @@ EDGEPOSE_DEVICE void walk(const Launch& launch, const Tile<kNv12>& tile,
 // Adds one plane's sums for the output rows `row` to `row + kWarps - 1`, one per warp.
 template <int kChannels>
 EDGEPOSE_DEVICE void gather(const Plane& plane, const Window* xs, int columns, const Window* ys,
-                            float (*strips)[kChunk], float (*sums)[kThreads]) {
+                            int rows, float (*strips)[kChunk], float (*sums)[kThreads]) {
   const std::int64_t begin = static_cast<std::int64_t>(kChannels) * xs[0].first;
   const std::int64_t end =
       static_cast<std::int64_t>(kChannels) * (xs[columns - 1].first + xs[columns - 1].count);
   for (std::int64_t chunk = begin - begin % 12; chunk < end; chunk += kChunk) {
     EDGEPOSE_THREADS(t, kThreads) {
       const int warp = t / kTile;
-      for (int at = 4 * (t % kTile); at < kChunk && chunk + at < end; at += 4 * kTile) {
+      for (int at = 4 * (t % kTile); warp < rows && at < kChunk && chunk + at < end;
+           at += 4 * kTile) {
         float four[4];
         sum_down<kChannels>(plane, ys[warp], chunk + at, four);
         for (int i = 0; i < 4; ++i) strips[warp][at + i] = four[i];
@@ -247,23 +275,21 @@ EDGEPOSE_DEVICE void store_rgb(const Launch& launch, std::size_t crop, int x, in
 }
 
 template <bool kNv12, typename Out>
-EDGEPOSE_KERNEL(kThreads, kNv12 ? 6 : 8)
+EDGEPOSE_KERNEL(kThreads, kNv12 ? 5 : 6)
 crop_kernel(EDGEPOSE_PARAMETER Launch launch) {
   EDGEPOSE_SHARED Shared<kNv12> shared;
   const Tile<kNv12> tile = locate<kNv12>(launch, EDGEPOSE_BLOCK());
-  const int columns = launch.width - tile.x < kTile ? launch.width - tile.x : kTile;
-  const int rows = launch.height - tile.y < kTile ? launch.height - tile.y : kTile;
 
   if (!tile.usable) {
     EDGEPOSE_THREADS(t, kThreads) {
-      if (t % kTile < columns)
-        for (int row = t / kTile; row < rows; row += kWarps)
+      if (t % kTile < tile.columns)
+        for (int row = t / kTile; row < tile.rows; row += kWarps)
           store_rgb<Out>(launch, tile.out, tile.x + t % kTile, tile.y + row, launch.padding);
     }
     return;
   }
 
-  EDGEPOSE_THREADS(t, 2 * kTile * tile.kPlanes) { make_windows(launch, tile, shared, t); }
+  EDGEPOSE_THREADS(t, kThreads) { make_windows(launch, tile, shared, t); }
   EDGEPOSE_SYNC();
 
   if (tile.narrow) {
@@ -271,22 +297,25 @@ crop_kernel(EDGEPOSE_PARAMETER Launch launch) {
     return;
   }
 
-  for (int row = 0; row < rows; row += kWarps) {
+  for (int row = 0; row < tile.rows; row += kWarps) {
     EDGEPOSE_THREADS(t, kThreads) {
       for (int k = 0; k < 3; ++k) shared.sums[k][t] = 0.0f;
     }
-    gather<kNv12 ? 1 : 3>(tile.planes[0], shared.x[0], columns, shared.y[0] + row, shared.strips,
-                          shared.sums);
+    gather<kNv12 ? 1 : 3>(tile.planes[0], shared.x[0], tile.columns, shared.y[0] + row,
+                          tile.rows - row, shared.strips, shared.sums);
     if constexpr (kNv12)
-      gather<2>(tile.planes[1], shared.x[1], columns, shared.y[1] + row, shared.strips,
-                shared.sums + 1);
+      gather<2>(tile.planes[1], shared.x[1], tile.columns, shared.y[1] + row, tile.rows - row,
+                shared.strips, shared.sums + 1);
     EDGEPOSE_THREADS(t, kThreads) {
       const int column = t % kTile;
       const int line = row + t / kTile;
-      if (column < columns && line < rows) {
+      if (column < tile.columns && line < tile.rows) {
         const float sums[3] = {shared.sums[0][t], shared.sums[1][t], shared.sums[2][t]};
+        float inside[2] = {};
+        for (int p = 0; p < tile.kPlanes; ++p)
+          inside[p] = covered(shared.x[p][column]) * covered(shared.y[p][line]);
         float rgb[3];
-        finish(launch, tile, shared, column, line, sums, rgb);
+        Finish<kNv12>(launch, tile)(launch, sums, inside, rgb);
         store_rgb<Out>(launch, tile.out, tile.x + column, tile.y + line, rgb);
       }
     }
@@ -295,6 +324,15 @@ crop_kernel(EDGEPOSE_PARAMETER Launch launch) {
 
 EDGEPOSE_KERNEL(1, 1)
 empty_kernel(EDGEPOSE_PARAMETER int) {}
+
+unsigned blocks_of(int outputs, int tile) {
+  return static_cast<unsigned>((outputs + tile - 1) / tile);
+}
+
+// Long strips from where they still make a few blocks for every multiprocessor of a large GPU.
+std::int32_t strip_rows(std::int64_t outputs) {
+  return outputs < (1 << 20) ? 4 : outputs < (1 << 22) ? 8 : kMaxRows;
+}
 
 // The matrix from YUV to RGB and, through its inverse, the border's colour in YUV.
 void set_nv12(bool bt709, const Colour& colour, Launch& launch) {
@@ -321,28 +359,22 @@ void set_nv12(bool bt709, const Colour& colour, Launch& launch) {
 cudaError_t crop_cuda(Source source, const DeviceFrame* frames, int frame_count, const Box* boxes,
                       const std::int64_t* frame_index, std::int64_t count, const CropSpec& spec,
                       void* out, cudaStream_t stream) {
-  if (count == 0) return cudaSuccess;
+  if (frame_count < 0 || frame_count > kMaxDeviceFrames) return cudaErrorInvalidValue;
   const bool half = spec.format == Format::kFloat16;
-  const std::int32_t across = (spec.width + kTile - 1) / kTile;
-  const std::int32_t tiles = across * ((spec.height + kTile - 1) / kTile);
-  if (frame_count < 0 || frame_count > kMaxDeviceFrames || count > INT_MAX / tiles)
-    return cudaErrorInvalidValue;
+  const std::size_t element = half ? sizeof(Half) : sizeof(float);
+  const std::int64_t outputs = static_cast<std::int64_t>(spec.height) * spec.width;
 
   Launch launch = {};
   for (int i = 0; i < frame_count; ++i) launch.frames[i] = frames[i];
-  launch.boxes = &boxes->x0;
-  launch.frame_index = frame_index;
-  launch.out = out;
   launch.inverse_width = 1.0 / spec.width;
   launch.inverse_height = 1.0 / spec.height;
   launch.frame_count = frame_count;
   launch.width = spec.width;
   launch.height = spec.height;
-  launch.tiles_across = across;
-  launch.tiles = tiles;
+  launch.rows = strip_rows(count * outputs);
   launch.antialias = spec.antialias;
   launch.paired = spec.width % kColumns == 0 &&
-                  reinterpret_cast<std::uintptr_t>(out) % (kColumns * (half ? 2u : 4u)) == 0;
+                  reinterpret_cast<std::uintptr_t>(out) % (kColumns * element) == 0;
   for (int c = 0; c < 3; ++c) {
     launch.matrix[c][2 - c] = spec.colour.gain[c];
     launch.border[2 - c] = spec.colour.border[c];
@@ -350,16 +382,25 @@ cudaError_t crop_cuda(Source source, const DeviceFrame* frames, int frame_count,
   }
   if (source != Source::kBgr) set_nv12(source == Source::kNv12Bt709, spec.colour, launch);
 
-  const unsigned blocks = static_cast<unsigned>(count * tiles);
-  if (source == Source::kBgr)
-    return half ? EDGEPOSE_LAUNCH((crop_kernel<false, Half>), blocks, kThreads, stream, launch)
-                : EDGEPOSE_LAUNCH((crop_kernel<false, float>), blocks, kThreads, stream, launch);
-  return half ? EDGEPOSE_LAUNCH((crop_kernel<true, Half>), blocks, kThreads, stream, launch)
-              : EDGEPOSE_LAUNCH((crop_kernel<true, float>), blocks, kThreads, stream, launch);
+  Grid grid = {blocks_of(spec.width, kTile), blocks_of(spec.height, kStrips * launch.rows), 0};
+  for (std::int64_t done = 0; done < count; done += kMaxBoxes) {
+    grid.z = static_cast<unsigned>(std::min<std::int64_t>(count - done, kMaxBoxes));
+    launch.boxes = &boxes[done].x0;
+    launch.frame_index = frame_index == nullptr ? nullptr : frame_index + done;
+    launch.out = static_cast<char*>(out) + static_cast<std::size_t>(done * outputs) * 3 * element;
+    const cudaError_t error =
+        source == Source::kBgr
+            ? (half ? EDGEPOSE_LAUNCH((crop_kernel<false, Half>), grid, kThreads, stream, launch)
+                    : EDGEPOSE_LAUNCH((crop_kernel<false, float>), grid, kThreads, stream, launch))
+            : (half ? EDGEPOSE_LAUNCH((crop_kernel<true, Half>), grid, kThreads, stream, launch)
+                    : EDGEPOSE_LAUNCH((crop_kernel<true, float>), grid, kThreads, stream, launch));
+    if (error != cudaSuccess) return error;
+  }
+  return cudaSuccess;
 }
 
 cudaError_t launch_nothing(cudaStream_t stream) {
-  return EDGEPOSE_LAUNCH(empty_kernel, 1, 1, stream, 0);
+  return EDGEPOSE_LAUNCH(empty_kernel, (Grid{1, 1, 1}), 1, stream, 0);
 }
 
 }  // namespace edgepose

@@ -22,9 +22,11 @@
 #define EDGEPOSE_SHARED __shared__
 #define EDGEPOSE_THREADS(t, n) if (const int t = static_cast<int>(threadIdx.x); t < (n))
 #define EDGEPOSE_SYNC() __syncthreads()
-#define EDGEPOSE_BLOCK() blockIdx.x
-#define EDGEPOSE_LAUNCH(kernel, blocks, threads, stream, argument) \
-  (kernel<<<dim3(blocks), dim3(threads), 0, stream>>>(argument), cudaGetLastError())
+#define EDGEPOSE_BLOCK() \
+  edgepose::Grid { blockIdx.x, blockIdx.y, blockIdx.z }
+#define EDGEPOSE_LAUNCH(kernel, grid, threads, stream, argument)                       \
+  (kernel<<<dim3((grid).x, (grid).y, (grid).z), dim3(threads), 0, stream>>>(argument), \
+   cudaGetLastError())
 
 #else
 
@@ -35,27 +37,38 @@
 #define EDGEPOSE_SHARED
 #define EDGEPOSE_THREADS(t, n) for (int t = 0; t < (n); ++t)
 #define EDGEPOSE_SYNC() static_cast<void>(0)
-#define EDGEPOSE_BLOCK() edgepose::block_index
-#define EDGEPOSE_LAUNCH(kernel, blocks, threads, stream, argument) \
-  (edgepose::run_blocks(kernel, blocks, argument), static_cast<void>(stream), cudaSuccess)
-
-namespace edgepose {
-
-inline thread_local unsigned block_index = 0;
-
-template <typename Argument>
-void run_blocks(void (*kernel)(Argument), unsigned blocks, const Argument& argument) {
-  for (block_index = 0; block_index < blocks; ++block_index) kernel(argument);
-}
-
-}  // namespace edgepose
+#define EDGEPOSE_BLOCK() edgepose::current_block
+#define EDGEPOSE_LAUNCH(kernel, grid, threads, stream, argument) \
+  (edgepose::run_blocks(kernel, grid, argument), static_cast<void>(stream), cudaSuccess)
 
 #endif
 
+namespace edgepose {
+
+// Numbers of blocks, or one block's place among them.
+struct Grid {
+  unsigned x, y, z;
+};
+
+#ifndef __CUDACC__
+inline thread_local Grid current_block = {};
+
+template <typename Argument>
+void run_blocks(void (*kernel)(Argument), const Grid& grid, const Argument& argument) {
+  Grid& at = current_block;
+  for (at.z = 0; at.z < grid.z; ++at.z)
+    for (at.y = 0; at.y < grid.y; ++at.y)
+      for (at.x = 0; at.x < grid.x; ++at.x) kernel(argument);
+}
+#endif
+
+}  // namespace edgepose
+
 #ifdef __CUDA_ARCH__
-#define EDGEPOSE_UNROLL_4 _Pragma("unroll 4")
+#define EDGEPOSE_PRAGMA(text) _Pragma(#text)
+#define EDGEPOSE_UNROLL(times) EDGEPOSE_PRAGMA(unroll times)
 #else
-#define EDGEPOSE_UNROLL_4
+#define EDGEPOSE_UNROLL(times)
 #endif
 
 namespace edgepose {
@@ -66,7 +79,8 @@ using Half = __half;
 __device__ __forceinline__ void store(float* to, float value) { *to = value; }
 __device__ __forceinline__ void store(Half* to, float value) { *to = __float2half_rn(value); }
 __device__ __forceinline__ void store_pair(float* to, float first, float second) {
-  __stwb(reinterpret_cast<float2*>(to), make_float2(first, second));  // never split in two
+  // Spelt out, since the compiler splits it in two where it sees a scalar twin.
+  asm volatile("st.global.v2.f32 [%0], {%1, %2};" ::"l"(to), "f"(first), "f"(second) : "memory");
 }
 __device__ __forceinline__ void store_pair(Half* to, float first, float second) {
   *reinterpret_cast<__half2*>(to) = __floats2half2_rn(first, second);

@@ -80,79 +80,127 @@ template <int kChannels>
 struct Column {
   static constexpr int kWords = (3 + kChannels * kTaps + 3) / 4;  // from any of 4 alignments
 
+  const std::uint8_t* first;  // the window's first byte in row 0
   Window window;
-  float weights[kTaps];
-  bool in_words;  // the words that hold the window lie inside the row
+  float second, third;  // weights; the first pixel's is window.head
 
-  EDGEPOSE_HD void set(const Window& x, std::int32_t plane_width) {
+  // Returns how many pixels have to be read, 2 or 3, or 0 where words would leave the row.
+  EDGEPOSE_HD int set(const Plane& plane, const Window& x) {
     window = x;
-    for (int k = 0; k < kTaps; ++k) weights[k] = k < x.count ? weight(x, k) : 0.0f;
-    // An aligned word begins up to 3 bytes before the window's first byte.
+    second = x.count > 1 ? weight(x, 1) : 0.0f;
+    third = x.count > 2 ? weight(x, 2) : 0.0f;
     const std::int64_t begin = static_cast<std::int64_t>(kChannels) * x.first;
-    const std::int64_t end = static_cast<std::int64_t>(kChannels) * plane_width;
-    in_words = x.count > 0 && x.count <= kTaps && begin >= 3 && begin + 4 * kWords <= end;
+    const std::int64_t end = static_cast<std::int64_t>(kChannels) * plane.width;
+    first = plane.data + begin;
+    // An aligned word begins up to 3 bytes before the window's first byte.
+    const bool inside = x.count > 0 && begin >= 3 && begin + 4 * kWords <= end;
+    return !inside || x.count > kTaps ? 0 : x.count > 2 ? 3 : 2;
   }
 
-  // The weighted sum of the window's pixels in a row.
-  EDGEPOSE_HD void sum(const std::uint8_t* row, float (&out)[kChannels]) const {
+  // The words that hold the window in the row `down` bytes below row 0, and where it begins there.
+  EDGEPOSE_HD void load(std::int64_t down, std::uint32_t (&words)[kWords], unsigned& past) const {
+    const std::uint8_t* at = first + down;
+    past = static_cast<unsigned>(reinterpret_cast<std::uintptr_t>(at) & 3u);
+    for (int i = 0; i < kWords; ++i) words[i] = load_word(at - past + 4 * i);
+  }
+
+  // The weighted sum of the window's pixels, from those words.
+  EDGEPOSE_HD void sum(std::uint32_t (&words)[kWords], unsigned past, bool three,
+                       float (&out)[kChannels]) const {
+    for (int i = 0; i < kWords; ++i)  // the words reach to the last byte that counts
+      words[i] = shift_right(words[i], i + 1 < kWords ? words[i + 1] : 0, 8 * past);
+    for (int c = 0; c < kChannels; ++c)
+      out[c] = window.head * value(words, c) + second * value(words, kChannels + c);
+    if (three)
+      for (int c = 0; c < kChannels; ++c) out[c] += third * value(words, 2 * kChannels + c);
+  }
+
+  // The same from single bytes.
+  EDGEPOSE_HD void sum(std::int64_t down, float (&out)[kChannels]) const {
+    const std::uint8_t* at = first + down;
     for (int c = 0; c < kChannels; ++c) out[c] = 0.0f;
-    const std::uint8_t* at = row + static_cast<std::int64_t>(kChannels) * window.first;
-    if (in_words) {
-      const unsigned offset = static_cast<unsigned>(reinterpret_cast<std::uintptr_t>(at) & 3u);
-      at -= offset;
-      std::uint32_t words[kWords + 1];
-      for (int i = 0; i < kWords; ++i) words[i] = load_word(at + 4 * i);
-      words[kWords] = 0;  // kWords reach to the last byte that counts
-      for (int i = 0; i < kWords; ++i) words[i] = shift_right(words[i], words[i + 1], 8 * offset);
-      for (int k = 0; k < kTaps; ++k) {
-        for (int c = 0; c < kChannels; ++c) {
-          const int byte = k * kChannels + c;
-          const std::uint32_t value = (words[byte / 4] >> (8 * (byte % 4))) & 255u;
-          out[c] += weights[k] * static_cast<float>(value);
-        }
-      }
-    } else {
-      for (int k = 0; k < window.count; ++k) {
-        const float w = weight(window, k);
-        for (int c = 0; c < kChannels; ++c)
-          out[c] += w * static_cast<float>(load_byte(at + kChannels * k + c));
-      }
+    EDGEPOSE_UNROLL(1)
+    for (int k = 0; k < window.count; ++k) {
+      const float w = weight(window, k);
+      for (int c = 0; c < kChannels; ++c)
+        out[c] += w * static_cast<float>(load_byte(at + kChannels * k + c));
     }
+  }
+
+  EDGEPOSE_HD static float value(const std::uint32_t* words, int byte) {
+    return static_cast<float>((words[byte / 4] >> (8 * (byte % 4))) & 255u);
   }
 };
 
-// Walks down a plane over kColumns adjacent output columns and keeps the two newest rows of sums,
-// since the windows of neighbouring output rows overlap.
+// Walks down a plane over kColumns adjacent output columns. The windows of neighbouring output
+// rows overlap, so the sums of the two newest source rows are kept.
 template <int kChannels, int kColumns>
 struct Walker {
-  Plane plane;
-  Column<kChannels> columns[kColumns];
-  float newest[kColumns][kChannels] = {};
-  float older[kColumns][kChannels] = {};
-  std::int32_t newest_row = -1;
-  std::int32_t older_row = -1;
+  using Sums = float[kColumns][kChannels];
 
-  EDGEPOSE_HD void step(std::int32_t row) {
-    for (int i = 0; i < kColumns; ++i)
-      for (int c = 0; c < kChannels; ++c) older[i][c] = newest[i][c];
-    older_row = newest_row;
-    newest_row = row;
-    for (int i = 0; i < kColumns; ++i)
-      columns[i].sum(plane.data + row * plane.row_stride, newest[i]);
+  Column<kChannels> columns[kColumns];
+  int taps;  // the most that Column::set wants, or 0
+  std::int64_t row_stride;
+  Sums upper, lower;
+  std::int32_t upper_row = -1;
+  std::int32_t lower_row = -1;
+
+  EDGEPOSE_HD void start(const Plane& plane, const Window* windows) {
+    row_stride = plane.row_stride;
+    taps = 2;
+    for (int i = 0; i < kColumns; ++i) {
+      const int needed = columns[i].set(plane, windows[i]);
+      taps = taps == 0 || needed == 0 ? 0 : taps > needed ? taps : needed;
+    }
   }
 
-  // The weighted sums over the window's rows.
-  EDGEPOSE_HD void sum(const Window& y, float (&out)[kColumns][kChannels]) {
-    for (int i = 0; i < kColumns; ++i)
-      for (int c = 0; c < kChannels; ++c) out[i][c] = 0.0f;
-    for (int k = 0; k < y.count; ++k) {
-      const std::int32_t row = y.first + k;
-      const float w = weight(y, k);
-      const bool again = row == older_row;
-      if (!again && row != newest_row) step(row);
-      for (int i = 0; i < kColumns; ++i)
-        for (int c = 0; c < kChannels; ++c) out[i][c] += w * (again ? older[i][c] : newest[i][c]);
+  // The weighted sums over the window's rows; `y.first` is a row of the plane even with no pixel.
+  EDGEPOSE_HD void sum(const Window& y, Sums& out) {
+    if (upper_row != y.first) {
+      if (lower_row == y.first)
+        move(lower, upper);
+      else
+        load(y.first, upper);
+      upper_row = y.first;
     }
+    for (int i = 0; i < kColumns; ++i)
+      for (int c = 0; c < kChannels; ++c) out[i][c] = y.head * upper[i][c];
+    if (y.count < 2) return;
+    if (lower_row != y.first + 1) {
+      lower_row = y.first + 1;
+      load(lower_row, lower);
+    }
+    add(y.count == 2 ? y.tail : 1.0f, out);
+    EDGEPOSE_UNROLL(1)
+    for (int k = 2; k < y.count; ++k) {
+      move(lower, upper);
+      upper_row = lower_row;
+      lower_row = y.first + k;
+      load(lower_row, lower);
+      add(k == y.count - 1 ? y.tail : 1.0f, out);
+    }
+  }
+
+  EDGEPOSE_HD void load(std::int32_t row, Sums& to) const {
+    const std::int64_t down = row * row_stride;
+    if (taps == 0) {
+      for (int i = 0; i < kColumns; ++i) columns[i].sum(down, to[i]);
+      return;
+    }
+    std::uint32_t words[kColumns][Column<kChannels>::kWords];
+    unsigned past[kColumns];
+    for (int i = 0; i < kColumns; ++i) columns[i].load(down, words[i], past[i]);
+    for (int i = 0; i < kColumns; ++i) columns[i].sum(words[i], past[i], taps == 3, to[i]);
+  }
+
+  EDGEPOSE_HD void add(float w, Sums& out) const {
+    for (int i = 0; i < kColumns; ++i)
+      for (int c = 0; c < kChannels; ++c) out[i][c] += w * lower[i][c];
+  }
+
+  EDGEPOSE_HD static void move(const Sums& from, Sums& to) {
+    for (int i = 0; i < kColumns; ++i)
+      for (int c = 0; c < kChannels; ++c) to[i][c] = from[i][c];
   }
 };
 
@@ -173,7 +221,7 @@ EDGEPOSE_HD void sum_down(const Plane& plane, const Window& y, std::int64_t at, 
   const std::int64_t end = static_cast<std::int64_t>(kChannels) * plane.width;
   const std::uint8_t* row = plane.data + y.first * plane.row_stride;
   std::uint32_t sums[4] = {0, 0, 0, 0};
-  EDGEPOSE_UNROLL_4
+  EDGEPOSE_UNROLL(4)
   for (int k = 1; k < y.count - 1; ++k) {
     const std::uint32_t word = load_four(row + k * plane.row_stride, at, end);
     for (int i = 0; i < 4; ++i) sums[i] += (word >> (8 * i)) & 255u;

@@ -91,6 +91,34 @@ def test_every_ratio(host, ratio):
     check(bgr(image, tall, (20, 33)))
 
 
+@pytest.mark.parametrize(("n", "size"), [(500, 40), (600, (150, 70))])
+def test_long_strips(host, n, size):
+    """Many outputs: strips of 8 and 16 rows in place of 4."""
+    rng = np.random.default_rng(3)
+    image = noise(90, 120, 3)
+    low = rng.uniform(-20, 100, (n, 2))
+    boxes = np.concatenate([low, low + rng.uniform(5, 90, (n, 2))], axis=1)
+    case = bgr(image, boxes, size, border=(9, 99, 199))
+    got = download(gpu_cases.run(case, upload))
+    some = slice(0, None, 25)
+    part = bgr(image, boxes[some], size, border=(9, 99, 199))
+    assert gpu_cases.error(part, got[some], gpu_cases.expected(part)) <= 1
+    rest = [download(gpu_cases.run(bgr(image, box, size, border=(9, 99, 199)), upload))
+            for box in boxes[:50]]  # fmt: skip
+    np.testing.assert_array_equal(got[:50], np.concatenate(rest))
+
+
+def test_more_boxes_than_one_launch_can_have(host):
+    image = noise(5, 5, 3)
+    boxes = np.random.default_rng(4).uniform(-2, 7, (65_600, 4))
+    boxes[:, 2:] += boxes[:, :2].clip(0)
+    index = np.zeros(len(boxes), np.int64)
+    index[65_560] = 1
+    case = bgr(image, boxes, 1)
+    case.frames, case.index = [image, image[::-1]], index
+    check(case)
+
+
 @pytest.mark.parametrize("shape", [(8192, 5, 3), (5, 8192, 3)])
 def test_thousands_of_pixels_in_a_window_stay_exact(host, shape):
     for image in (np.full(shape, 255, np.uint8), noise(*shape)):
@@ -116,7 +144,7 @@ def test_float16_is_one_rounding_to_nearest_even(host, width):
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 @pytest.mark.parametrize("width", [1, 2, 33, 64])
 def test_nothing_is_written_beside_out(host, dtype, width):
-    boxes = [[0, 0, 30, 30], [0, 0, 300, 300], [np.nan] * 4]
+    boxes = [[0, 0, 30, 30], [0, 0, 300, 300], [np.nan] * 4]  # narrow, wide, padding
     case = bgr(noise(40, 40, 3), boxes, (35, width), dtype=dtype)
     for offset in (0, 1):  # an odd one is aligned to one element only
         room = np.full(5 * 3 * 35 * width + 1, 7, dtype)
