@@ -329,9 +329,11 @@ unsigned blocks_of(int outputs, int tile) {
   return static_cast<unsigned>((outputs + tile - 1) / tile);
 }
 
-// Long strips from where they still make a few blocks for every multiprocessor of a large GPU.
+// As long as they still leave a few blocks for every multiprocessor of a large GPU.
 std::int32_t strip_rows(std::int64_t outputs) {
-  return outputs < (1 << 20) ? 4 : outputs < (1 << 22) ? 8 : kMaxRows;
+  if (outputs < (1 << 18)) return 2;
+  if (outputs < (1 << 20)) return 4;
+  return outputs < (1 << 22) ? 8 : kMaxRows;
 }
 
 // The matrix from YUV to RGB and, through its inverse, the border's colour in YUV.

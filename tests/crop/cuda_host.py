@@ -1,7 +1,7 @@
 """The CUDA kernel's source on the host, in the place of ``edgepose._cuda``.
 
-As a program, ``python cuda_host.py LIBRARY COUNT``: hold it to the definition over COUNT boxes;
-with the library built for them, sanitizers then watch every access.
+As a program, ``python cuda_host.py LIBRARY COUNT`` with ``benchmarks`` on the path: hold it to the
+definition over COUNT boxes; with the library built for them, sanitizers then watch every access.
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gpu_cases
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
-import gpu_cases  # noqa: E402
 
 
 def compile_library(folder: Path, *flags: str) -> Path:

@@ -11,10 +11,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from cuda_host import HostMemory
 
 from edgepose.crop import cuda
 from edgepose.errors import BackendError
+from tests.crop.cuda_host import HostMemory
 
 native = cuda._cuda
 

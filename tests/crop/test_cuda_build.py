@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from setuptools import Distribution
+from setuptools.errors import CompileError
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT))
-
-from setuptools import Distribution  # noqa: E402
-from setuptools.errors import CompileError  # noqa: E402
-
-import cuda_build  # noqa: E402
-from edgepose.crop import cuda  # noqa: E402
+import cuda_build
+from edgepose.crop import cuda
 
 NVCC = cuda_build.find_nvcc()
 
 
 @pytest.mark.skipif(NVCC is None, reason="there is no nvcc here")
 @pytest.mark.skipif(os.environ.get("EDGEPOSE_CUDA") == "0", reason="EDGEPOSE_CUDA is 0")
-def test_every_architecture_was_compiled(monkeypatch):
+def test_every_architecture_was_compiled():
     assert cuda._cuda is not None, "nvcc is here, but the module was not built"
-    monkeypatch.delenv("EDGEPOSE_CUDA_ARCHS", raising=False)
     assert cuda._cuda.ARCHITECTURES.split() == cuda_build.architectures(NVCC)
     library = Path(cuda._cuda.__file__).read_bytes()
     for arch in cuda_build.architectures(NVCC):

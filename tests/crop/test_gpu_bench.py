@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import cuda_host
 import gpu_bench
 import numpy as np
 import pytest
 from gpu_driver import Driver, NoGpuError
 
 from edgepose.crop import cuda, reference
+from tests.crop import cuda_host
 
 SCRIPT = Path(gpu_bench.__file__).with_name("gpu.sh")
 
