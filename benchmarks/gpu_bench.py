@@ -159,7 +159,6 @@ class TorchBench:
 
 def frame_boxes(n: int, side: float, rng: np.random.Generator) -> np.ndarray:
     """(n, 4) float32 square boxes inside the frame, at fractions of a pixel."""
-    side = min(side, HEIGHT)
     low = rng.uniform(0, 1, (n, 2)) * [WIDTH - side, HEIGHT - side]
     return np.concatenate([low, low + side], axis=1).astype(np.float32)
 
@@ -189,7 +188,8 @@ def timings(
     rows = []
     for n in counts:
         for size in sizes:
-            for ratio in ratios:
+            for wanted in ratios:
+                ratio = round(min(wanted, HEIGHT / size), 2)  # inside the frame
                 boxes = frame_boxes(n, ratio * size, rng)
                 for dtype in (np.float32, np.float16):
                     row = crop_row(bench, image, device_image, boxes, size, ratio, dtype)

@@ -127,4 +127,13 @@ EDGEPOSE_HD std::uint32_t shift_right(std::uint32_t low, std::uint32_t high, uns
 #endif
 }
 
+// sum + byte i of word
+EDGEPOSE_HD std::uint32_t add_byte(std::uint32_t sum, std::uint32_t word, int i) {
+#ifdef __CUDA_ARCH__
+  return __dp4a(word, 1u << (8 * i), sum);
+#else
+  return sum + ((word >> (8 * i)) & 255u);
+#endif
+}
+
 }  // namespace edgepose

@@ -204,35 +204,42 @@ struct Walker {
   }
 };
 
-// Four adjacent bytes of a row, from byte `at` on; what lies beyond `end` reads as 0.
-EDGEPOSE_HD std::uint32_t load_four(const std::uint8_t* row, std::int64_t at, std::int64_t end) {
-  const std::uint8_t* from = row + at;
-  if (at + 4 <= end && (reinterpret_cast<std::uintptr_t>(from) & 3u) == 0) return load_word(from);
+// `count` adjacent bytes, up to four, as a word; the rest is 0.
+EDGEPOSE_HD std::uint32_t load_bytes(const std::uint8_t* at, int count) {
   std::uint32_t word = 0;
   for (int i = 0; i < 4; ++i)
-    if (at + i < end) word |= static_cast<std::uint32_t>(load_byte(from + i)) << (8 * i);
+    if (i < count) word |= static_cast<std::uint32_t>(load_byte(at + i)) << (8 * i);
   return word;
 }
 
-// The weighted sums of four adjacent bytes over the window's rows. Rows of weight 1 are summed as
-// integers, so that thousands of them stay exact.
+// The weighted sums of four adjacent bytes over the window's rows, from byte `at` of a row on,
+// which is a multiple of 4; beyond the row lie zeros. Rows of weight 1 are summed as integers, so
+// that thousands of them stay exact.
 template <int kChannels>
 EDGEPOSE_HD void sum_down(const Plane& plane, const Window& y, std::int64_t at, float (&out)[4]) {
-  const std::int64_t end = static_cast<std::int64_t>(kChannels) * plane.width;
-  const std::uint8_t* row = plane.data + y.first * plane.row_stride;
+  const std::int64_t left = static_cast<std::int64_t>(kChannels) * plane.width - at;
+  const int bytes = left < 4 ? static_cast<int>(left) : 4;
+  const std::uint8_t* from = plane.data + y.first * plane.row_stride + at;
+  const bool aligned =
+      ((reinterpret_cast<std::uintptr_t>(from) | static_cast<std::uintptr_t>(plane.row_stride)) &
+       3u) == 0;
+  const bool in_words = bytes == 4 && aligned;
+  const auto load = [&](std::int32_t k) {
+    const std::uint8_t* row = from + k * plane.row_stride;
+    return in_words ? load_word(row) : load_bytes(row, bytes);
+  };
+
   std::uint32_t sums[4] = {0, 0, 0, 0};
-  EDGEPOSE_UNROLL(4)
-  for (int k = 1; k < y.count - 1; ++k) {
-    const std::uint32_t word = load_four(row + k * plane.row_stride, at, end);
-    for (int i = 0; i < 4; ++i) sums[i] += (word >> (8 * i)) & 255u;
+  EDGEPOSE_UNROLL(8)
+  for (std::int32_t k = 1; k < y.count - 1; ++k) {
+    const std::uint32_t word = load(k);
+    for (int i = 0; i < 4; ++i) sums[i] = add_byte(sums[i], word, i);
   }
-  const std::uint32_t first = y.count > 0 ? load_four(row, at, end) : 0;
-  const std::uint32_t last =
-      y.count > 1 ? load_four(row + (y.count - 1) * plane.row_stride, at, end) : 0;
-  for (int i = 0; i < 4; ++i) {
-    out[i] = static_cast<float>(sums[i]) + y.head * static_cast<float>((first >> (8 * i)) & 255u) +
-             y.tail * static_cast<float>((last >> (8 * i)) & 255u);
-  }
+  const std::uint32_t first = y.count > 0 ? load(0) : 0;
+  const std::uint32_t last = y.count > 1 ? load(y.count - 1) : 0;
+  for (int i = 0; i < 4; ++i)
+    out[i] = static_cast<float>(sums[i]) + y.head * static_cast<float>(add_byte(0, first, i)) +
+             y.tail * static_cast<float>(add_byte(0, last, i));
 }
 
 }  // namespace edgepose
