@@ -275,6 +275,8 @@ class _Importer:
         array = self._import(value, name)
         if array.dtype != np.dtype(dtype):
             raise ValueError(f"{name} must be {np.dtype(dtype)}, not {array.dtype}")
+        if array.pointer % np.dtype(dtype).itemsize:
+            raise ValueError(f"{name} must begin at a multiple of its elements' size")
         if math.prod(array.shape) > 0:
             self._pointers.append((name, array.pointer))
         return array
