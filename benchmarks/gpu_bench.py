@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ COPY_BYTES = 1 << 30
 SHARE_OF_COPY = 0.7  # goal at 1,400 boxes
 TIMES_EMPTY = 2.0  # goal at 14 boxes
 TOOLS = ("memcheck", "racecheck")
+STANDARD = "bt709"
+Frame = np.ndarray | tuple[np.ndarray, np.ndarray]
+"""BGR, or the planes of NV12."""
 
 
 def parity(
@@ -163,13 +167,16 @@ def frame_boxes(n: int, side: float, rng: np.random.Generator) -> np.ndarray:
     return np.concatenate([low, low + side], axis=1).astype(np.float32)
 
 
-def bytes_moved(boxes: np.ndarray, size: int, dtype: type) -> int:
-    """What has to move at least: every output once, every source pixel that is used once."""
+def bytes_moved(boxes: np.ndarray, size: int, dtype: type, pixel: float = 3) -> int:
+    """What has to move at least: every output once, every source pixel that is used once.
+
+    ``pixel``: bytes of one, 3 in BGR and 1.5 in NV12.
+    """
     used = np.zeros((HEIGHT, WIDTH), bool)
     for x0, y0, x1, y1 in np.round(boxes).astype(int).tolist():
         used[y0:y1, x0:x1] = True
     outputs = len(boxes) * 3 * size * size * np.dtype(dtype).itemsize
-    return int(outputs + 3 * used.sum() + boxes.nbytes)
+    return int(outputs + pixel * used.sum() + boxes.nbytes)
 
 
 def timings(
@@ -182,6 +189,8 @@ def timings(
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     device_image = bench.upload(image)
+    y, uv = image[..., 0].copy(), image[: HEIGHT // 2, : WIDTH // 2, 1:].copy()
+    device_nv12 = bench.cuda.NV12(bench.upload(y), bench.upload(uv), STANDARD)
     copy = bench.seconds(bench.copy(), 4)
     rate = 2 * COPY_BYTES / copy
     nothing = bench.seconds(bench.launch_nothing, 200)
@@ -191,8 +200,9 @@ def timings(
             for wanted in ratios:
                 ratio = round(min(wanted, HEIGHT / size), 2)  # inside the frame
                 boxes = frame_boxes(n, ratio * size, rng)
-                for dtype in (np.float32, np.float16):
-                    row = crop_row(bench, image, device_image, boxes, size, ratio, dtype)
+                inputs = [(image, device_image)] + [((y, uv), device_nv12)] * (ratio == 1)
+                for (frame, device_frame), dtype in product(inputs, (np.float32, np.float16)):
+                    row = crop_row(bench, frame, device_frame, boxes, size, ratio, dtype)
                     row["share_of_copy"] = row["bytes_per_s"] / rate
                     row["times_empty_launch"] = row["seconds"] / nothing
                     rows.append(row)
@@ -202,7 +212,7 @@ def timings(
 
 
 def crop_row(
-    bench: Any, image: np.ndarray, device_image: Any, boxes: np.ndarray, size: int, ratio: float,
+    bench: Any, frame: Frame, device_frame: Any, boxes: np.ndarray, size: int, ratio: float,
     dtype: type,
 ) -> dict[str, Any]:  # fmt: skip
     out = bench.empty((len(boxes), 3, size, size), dtype)
@@ -210,15 +220,16 @@ def crop_row(
 
     def work() -> Any:
         return bench.cuda.crop(
-            device_image, device_boxes, size, dtype=dtype, out=out, stream=bench.stream
+            device_frame, device_boxes, size, dtype=dtype, out=out, stream=bench.stream
         )
 
     repeats = 100 if len(boxes) <= 14 else 10
     seconds = bench.seconds(work, repeats)
-    check(image, boxes, size, dtype, bench.download(out))
-    moved = bytes_moved(boxes, size, dtype)
+    check(frame, boxes, size, dtype, bench.download(out))
+    nv12 = isinstance(frame, tuple)
+    moved = bytes_moved(boxes, size, dtype, 1.5 if nv12 else 3)
     return {
-        "what": "edgepose",
+        "what": "edgepose NV12" if nv12 else "edgepose",
         "boxes": len(boxes),
         "size": size,
         "ratio": ratio,
@@ -243,13 +254,14 @@ def peer_rows(
 
 
 def check(
-    image: np.ndarray, boxes: np.ndarray, size: int, dtype: type, got: np.ndarray,
+    frame: Frame, boxes: np.ndarray, size: int, dtype: type, got: np.ndarray,
     allowed: float = 0.02, edge: int = 0,
 ) -> None:  # fmt: skip
     """Hold a few crops of a timed result to the definition, ``edge`` outputs off the border."""
     some = np.linspace(0, len(boxes) - 1, 3).astype(int)
     index = np.zeros(len(some), np.int64)
-    case = gpu_cases.Case([image], None, boxes[some], index, (size, size), dtype, True)
+    standard = STANDARD if isinstance(frame, tuple) else None
+    case = gpu_cases.Case([frame], standard, boxes[some], index, (size, size), dtype, True)
     inner = (..., slice(edge, size - edge), slice(edge, size - edge))
     error = gpu_cases.error(case, got[some][inner], gpu_cases.expected(case)[inner])
     if not error * 0.02 <= allowed:

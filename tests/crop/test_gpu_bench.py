@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from gpu_driver import Driver, NoGpuError
 
-from edgepose.crop import cuda, reference
+from edgepose.crop import cuda, reference, reference_nv12
 from tests.crop import cuda_host
 
 SCRIPT = Path(gpu_bench.__file__).with_name("gpu.sh")
@@ -62,7 +62,7 @@ class NumpyBench:
     """Times nothing, and runs the definition in the kernel's place."""
 
     def __init__(self):
-        self.cuda = SimpleNamespace(crop=self.crop)
+        self.cuda = SimpleNamespace(crop=self.crop, NV12=cuda.NV12)
         self.stream = 0
         self.copies = 0
 
@@ -70,7 +70,11 @@ class NumpyBench:
         assert out.dtype == dtype
         index = np.zeros(len(boxes), np.int64)
         one, zero = (1.0,) * 3, (0.0,) * 3
-        reference.crop([frame], boxes, index, out, one, zero, zero, True)
+        if isinstance(frame, cuda.NV12):
+            planes = [(frame.y, frame.uv)]
+            reference_nv12.crop(planes, boxes, index, out, one, zero, zero, True, frame.standard)
+        else:
+            reference.crop([frame], boxes, index, out, one, zero, zero, True)
         return out
 
     def upload(self, array):
@@ -107,12 +111,14 @@ def small_frame(monkeypatch):
 
 def test_timings_and_goals(small_frame):
     timed = gpu_bench.timings(NumpyBench(), counts=(14, 1400), sizes=(4,), ratios=(1.0, 2.0))
-    assert len(timed["rows"]) == 8
+    assert len(timed["rows"]) == 12
+    assert sum(row["what"] == "edgepose NV12" for row in timed["rows"]) == 4
     assert {row["dtype"] for row in timed["rows"]} == {"float32", "float16"}
     copied = 2 * gpu_bench.COPY_BYTES / 1e-3
     for row in timed["rows"]:
         outputs = row["boxes"] * 3 * 16 * (4 if row["dtype"] == "float32" else 2)
-        assert outputs < row["bytes"] <= outputs + 3 * 60 * 80 + 16 * row["boxes"]
+        source = 60 * 80 * (1.5 if "NV12" in row["what"] else 3)
+        assert outputs < row["bytes"] <= outputs + source + 16 * row["boxes"]
         assert row["share_of_copy"] == pytest.approx(row["bytes"] / 1e-3 / copied)
         assert row["times_empty_launch"] == pytest.approx(1)
     goals = gpu_bench.goals(timed)
@@ -122,7 +128,7 @@ def test_timings_and_goals(small_frame):
     for row in timed["rows"]:
         row["share_of_copy"] = 0.71
     assert gpu_bench.goals(timed)["met"]
-    assert gpu_bench.table(timed).count("edgepose") == 8
+    assert gpu_bench.table(timed).count("edgepose") == 12
     json.dumps(timed)
 
 
