@@ -25,3 +25,7 @@ class OutputError(EdgeposeError):
 
 class DataError(EdgeposeError):
     """A data set or annotation file is missing or malformed."""
+
+
+class EngineError(BackendError):
+    """A TensorRT engine cannot be built, does not fit this machine, or is damaged."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 
-COMMANDS = ("run", "eval", "train")
+COMMANDS = ("run", "build", "eval", "train")
 
 
 def main() -> None:

@@ -1,0 +1,310 @@
+"""One run of ``edgepose-build``; its report also serves a runner that builds on first use."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+from edgepose.bundle import Bundle
+from edgepose.engine.adapter import open_flavour
+from edgepose.engine.build import (
+    Engine,
+    Network,
+    Request,
+    choose_targets,
+    engines,
+    networks,
+)
+from edgepose.engine.cache import Cache, default_folder
+from edgepose.engine.convert import strongly_typed
+from edgepose.engine.device import driver
+from edgepose.engine.manifest import Drift
+from edgepose.engine.progress import Tracker
+from edgepose.engine.recipe import NetworkRecipe, Precision, Recipe, parse_batch, read_recipe
+from edgepose.errors import EngineError
+
+if TYPE_CHECKING:
+    from edgepose.backends.tensorrt import TensorRtNetwork
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for; see ``edgepose-build --help``."""
+
+    bundle: Path | None
+    target: str
+    flavour: str
+    precision: Precision | None
+    batch: tuple[str, ...]
+    recipe: Path | None
+    workspace: int | None
+    rebuild: bool
+    out: Path | None
+    verify: bool
+    no_build: bool
+    list: bool
+    inspect: str | None
+    clean: bool
+
+    def again(self) -> tuple[str, ...]:
+        """The options that ask for the same engines."""
+        given: list[str] = [str(self.bundle)] if self.bundle is not None else []
+        if self.target != "host":
+            given += ["--target", self.target]
+        if self.flavour != "auto":
+            given += ["--flavour", self.flavour]
+        if self.precision is not None:
+            given += ["--precision", self.precision]
+        for batch in self.batch:
+            given += ["--batch", batch]
+        if self.recipe is not None:
+            given += ["--recipe", str(self.recipe)]
+        if self.workspace is not None:
+            given += ["--workspace", str(self.workspace)]
+        if self.out is not None:
+            given += ["--out", str(self.out)]
+        return tuple(given)
+
+
+def run(options: Options) -> None:
+    """Do what was asked for and print it. Raises EdgeposeError."""
+    console = Console(highlight=False)
+    cache = Cache(options.out or default_folder())
+    _check(options)
+    if options.list:
+        _list(console, cache)
+        return
+    with Live(Console(stderr=True, highlight=False)) as report:
+        if options.clean:
+            with cache.lock(lambda: report.waiting(cache.folder)):
+                count = cache.clean()
+            _say(console, f"removed {count} engine{'' if count == 1 else 's'} from {cache.folder}")
+            return
+        bundle = Bundle(options.bundle)
+        recipe = _recipe(options, [n.name for n in networks(bundle)])
+        flavour = open_flavour(options.flavour)
+        found = driver()
+        targets, cuda = choose_targets(flavour, options.target, found)
+        request = Request(bundle, flavour, targets, cuda, recipe, options.again())
+        here = found.gpus[0].target if found.gpus else ""
+        _say(
+            console,
+            f"{bundle.name}: {flavour.name} {flavour.version} for {', '.join(targets)}, "
+            f"{found.gpus[0].name if here else 'no GPU here'}, engines in {cache.folder}",
+        )
+        if options.inspect is not None:
+            _inspect(request, options.inspect, cache, report)
+            return
+        check = None
+        if options.verify:
+            from edgepose.engine.verify import Verifier
+
+            check = Verifier(bundle, _loader(request) if here in targets else None)
+        made = engines(
+            request,
+            networks(bundle),
+            cache,
+            report,
+            build=not options.no_build,
+            rebuild=options.rebuild,
+            check=check,
+            recheck=True,
+        )
+    console.print(_summary(made))
+    if check is not None:
+        console.print(_drifts(made, check.whole))
+        if here not in targets:
+            _say(
+                console,
+                "The engines themselves were not run: there is no GPU for them here. The drift is "
+                "that of the networks they were built from, every layer rounded.",
+            )
+
+
+def _check(options: Options) -> None:
+    """Options that exclude each other."""
+    alone = {"--list": options.list, "--clean": options.clean, "--inspect": options.inspect}
+    given = [name for name, value in alone.items() if value]
+    if options.rebuild and options.no_build:
+        given = ["--rebuild", "--no-build"]
+    if len(given) > 1:
+        raise EngineError(f"{' and '.join(given)} were given; give one of them")
+
+
+def _recipe(options: Options, names: Sequence[str]) -> Recipe:
+    """The recipe with what the command line sets instead."""
+    recipe = read_recipe(options.recipe) if options.recipe is not None else Recipe()
+    if options.workspace is not None:
+        recipe = msgspec.structs.replace(recipe, workspace=options.workspace)
+    each = {
+        name: msgspec.structs.replace(r, precision=options.precision or r.precision)
+        for name, r in recipe.networks.items()
+    }
+    if options.precision is not None:
+        recipe = msgspec.structs.replace(recipe, precision=options.precision)
+    for text in options.batch:
+        name, equals, batch = text.rpartition("=")
+        parse_batch(batch)
+        if equals:
+            each[name] = msgspec.structs.replace(each.get(name, NetworkRecipe()), batch=batch)
+        else:
+            each = {n: msgspec.structs.replace(r, batch=None) for n, r in each.items()}
+            recipe = msgspec.structs.replace(recipe, batch=batch)
+    unknown = [name for name in each if name not in names]
+    if unknown:
+        raise EngineError(f"the bundle has no network {unknown[0]!r}; it has {', '.join(names)}")
+    for name in names:
+        recipe.batch_of(name)
+    return msgspec.structs.replace(recipe, networks=each)
+
+
+def _loader(request: Request) -> Callable[[Network, bytes], TensorRtNetwork]:
+    """Loads plans on the GPU of this machine."""
+    from edgepose.backends.tensorrt import Device, TensorRtNetwork
+
+    device = Device()
+    return lambda network, plan: TensorRtNetwork(device, request.flavour, plan, None)
+
+
+def _inspect(request: Request, name: str, cache: Cache, report: Live) -> None:
+    """Print an engine's manifest and layers; without its GPU, the nodes that it was built from."""
+    chosen = [n for n in networks(request.bundle) if n.name == name]
+    if not chosen:
+        known = ", ".join(n.name for n in networks(request.bundle))
+        raise EngineError(f"the bundle has no network {name!r}; it has {known}")
+    (engine,) = engines(request, chosen, cache, report, build=False)
+    facts: dict[str, Any] = {"manifest": msgspec.to_builtins(engine.manifest)}
+    found = driver()
+    if found.gpus and found.gpus[0].target in request.targets:
+        facts["layers"] = _loader(request)(chosen[0], engine.plan).layers()
+    else:
+        facts["nodes"] = _nodes(engine)
+    print(json.dumps(facts, indent=2))  # noqa: T201
+
+
+def _nodes(engine: Engine) -> list[dict[str, str]]:
+    import onnx
+
+    identity = engine.manifest.identity
+    data = strongly_typed(engine.network.path, identity.precision, identity.float32)
+    graph = onnx.shape_inference.infer_shapes(onnx.load_from_string(data)).graph
+    kinds = {
+        v.name: onnx.TensorProto.DataType.Name(v.type.tensor_type.elem_type).lower()
+        for v in (*graph.value_info, *graph.output)
+    }
+    return [
+        {"name": n.name, "operator": n.op_type, "type": kinds.get(n.output[0], "")}
+        for n in graph.node
+    ]
+
+
+class Live:
+    """Shows builds as they go on, on a terminal as a bar with elapsed and estimated time."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %  {task.fields[times]}"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task: Any = None
+
+    def __enter__(self) -> Live:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def waiting(self, folder: Path) -> None:
+        """Another process builds in that folder."""
+        _say(self._console, f"Another build is using {folder}; waiting for it to end.")
+
+    def note(self, sentence: str) -> None:
+        """Why an engine that is there cannot be used."""
+        _say(self._console, sentence)
+
+    def building(self, network: Network, tracker: Tracker) -> None:
+        """Move the bar."""
+        left = tracker.remaining
+        times = f"{tracker.elapsed:.0f} s, " + (f"about {left:.0f} s left" if left else "…")
+        if self._task is None:
+            if not self._console.is_terminal:
+                _say(self._console, f"building {network.name} …")
+            self._task = self._progress.add_task(f"building {network.name}", total=1.0, times=times)
+        self._progress.update(self._task, completed=tracker.fraction, times=times)
+
+    def built(self, network: Network) -> None:
+        """Take the bar away."""
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+            self._task = None
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, soft_wrap=True, markup=False)
+
+
+def _summary(made: Sequence[Engine]) -> Table:
+    table = Table("network", "precision", "persons", box=None, header_style="dim")
+    for heading in ("MB", "seconds"):
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    for engine in made:
+        manifest, identity = engine.manifest, engine.manifest.identity
+        table.add_row(
+            engine.network.name,
+            identity.precision,
+            str(identity.batch or "fixed"),
+            f"{manifest.bytes / 1e6:.1f}",
+            f"{manifest.seconds:.1f}",
+            "built" if engine.fresh else f"there since {manifest.built[:10]}",
+        )
+    return table
+
+
+def _drifts(made: Sequence[Engine], whole: Drift | None) -> Table:
+    table = Table("drift", box=None, header_style="dim")
+    for heading in ("of the crop's side", "pixels at 220", "score"):
+        table.add_column(heading, justify="right")
+    rows = [(e.network.name, e.manifest.drift) for e in made] + [("end to end", whole)]
+    for name, drift in rows:
+        if drift is not None:
+            table.add_row(name, f"{drift.points:.2g}", f"{drift.pixels:.3f}", f"{drift.scores:.2g}")
+    return table
+
+
+def _list(console: Console, cache: Cache) -> None:
+    """Every engine of the folder and whether its plan is whole."""
+    found = cache.manifests()
+    if not found:
+        _say(console, f"no engines in {cache.folder}")
+        return
+    for path, manifest in found:
+        if isinstance(manifest, EngineError):
+            _say(console, f"{path.stem}: its manifest is damaged")
+            continue
+        identity = manifest.identity
+        facts = [
+            manifest.bundle,
+            f"{identity.flavour} {identity.version}",
+            " ".join(identity.targets),
+            identity.precision,
+            f"{identity.batch} persons" if identity.batch else "fixed shape",
+            f"{manifest.bytes / 1e6:.1f} MB",
+        ]
+        if not cache.whole(manifest):
+            facts.append("its plan is damaged")
+        _say(console, f"{path.stem}: {', '.join(facts)}")

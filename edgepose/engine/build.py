@@ -1,0 +1,307 @@
+"""The engines of a bundle: what is wanted, what is there, and building what is missing."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from edgepose import __version__
+from edgepose.bundle import Bundle
+from edgepose.engine.adapter import Flavour, Range, build_plan
+from edgepose.engine.cache import Cache
+from edgepose.engine.convert import strongly_typed
+from edgepose.engine.device import Driver
+from edgepose.engine.manifest import FORMAT, Drift, Identity, Manifest
+from edgepose.engine.progress import Tracker
+from edgepose.engine.recipe import Limits, Recipe
+from edgepose.errors import EngineError
+
+_POLL = 0.05  # seconds between looks at a running build
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network of a bundle.
+
+    ``rows``: batch rows per person (1, k for later stages). ``shape``: the input's (3, H, W).
+    ``fixed``: it takes one picture and no other batch, as the detector.
+    """
+
+    name: str
+    path: Path
+    sha256: str
+    input: str
+    shape: tuple[int, ...]
+    rows: int
+    fixed: bool
+
+
+def networks(bundle: Bundle) -> list[Network]:
+    """The networks of a bundle: ``stage1``, ``stage2``, …, ``detector``."""
+    found = []
+    for number, spec in enumerate(bundle.manifest.stages, 1):
+        rows = 1 if number == 1 else len(bundle.skeleton)
+        shape = (3, spec.size, spec.size)
+        path = bundle.path(spec.file)
+        found.append(Network(f"stage{number}", path, spec.sha256, "crops", shape, rows, False))
+    detector = bundle.manifest.detector
+    if detector is not None:
+        path, shape = bundle.path(detector.file), (3, *detector.size)
+        found.append(Network("detector", path, detector.sha256, "image", shape, 1, True))
+    return found
+
+
+@dataclass(frozen=True)
+class Request:
+    """What engines are wanted, and the options of ``edgepose-build`` that ask for the same."""
+
+    bundle: Bundle
+    flavour: Flavour
+    targets: tuple[str, ...]
+    cuda: str
+    recipe: Recipe
+    options: tuple[str, ...] = ()
+
+    def command(self, *more: str) -> str:
+        """The command that builds these engines."""
+        return shlex.join(["edgepose-build", *self.options, *more])
+
+    def identity(self, network: Network) -> Identity:
+        """What the engine of one network must be."""
+        recipe = self.recipe
+        return Identity(
+            network=network.name,
+            onnx=network.sha256,
+            flavour=self.flavour.name,
+            version=self.flavour.version,
+            targets=self.targets,
+            cuda=self.cuda,
+            precision=recipe.precision_of(network.name),
+            batch=None if network.fixed else recipe.batch_of(network.name),
+            float32=recipe.float32_of(network.name),
+            workspace=recipe.workspace,
+        )
+
+
+def choose_targets(flavour: Flavour, target: str, driver: Driver) -> tuple[tuple[str, ...], str]:
+    """Compute capabilities to build for, and the CUDA version that they are tied to.
+
+    ``target``: "host", or a list such as "sm86,sm120". The version is empty for a list: such
+    engines are built ahead of time. Raises EngineError if the flavour cannot build that.
+    """
+    here = driver.gpus[0].target if driver.gpus else ""
+    wanted = tuple(dict.fromkeys(t.strip().lower() for t in target.split(",") if t.strip()))
+    known = ", ".join(flavour.targets)
+    if wanted in (("host",), (here,)):
+        if not here:
+            raise EngineError(
+                f"there is no GPU here to build for ({driver.problem}); "
+                + (
+                    f"name the GPU's compute capability with --target, one or more of {known}"
+                    if flavour.rtx
+                    else "build on the machine that will run the engines, or use --flavour "
+                    "tensorrt-rtx with a --target"
+                )
+            )
+        if flavour.rtx and here not in flavour.targets:
+            raise EngineError(
+                f"{flavour.name} {flavour.version} does not support this GPU ({here}; it supports "
+                f"{known}); use --flavour tensorrt"
+            )
+        return (here,), driver.cuda.split(".")[0]
+    if not flavour.rtx:
+        raise EngineError(
+            "tensorrt builds only for the GPU it runs on; use --target host, or --flavour "
+            "tensorrt-rtx for other GPUs"
+        )
+    unknown = [t for t in wanted if t not in flavour.targets]
+    if unknown or not wanted:
+        raise EngineError(
+            f"{flavour.name} {flavour.version} cannot build for {', '.join(unknown) or 'nothing'}; "
+            f"--target takes host, or one or more of {known}"
+        )
+    return wanted, ""
+
+
+class Report(Protocol):
+    """Told what happens."""
+
+    def waiting(self, folder: Path) -> None:
+        """Another process builds in that folder."""
+        ...
+
+    def note(self, sentence: str) -> None:
+        """Why an engine that is there cannot be used."""
+        ...
+
+    def building(self, network: Network, tracker: Tracker) -> None:
+        """A build goes on; called several times a second, also at its beginning."""
+        ...
+
+    def built(self, network: Network) -> None:
+        """A build is over, whichever way."""
+        ...
+
+
+class Check(Protocol):
+    """Measures drift."""
+
+    def __call__(self, network: Network, identity: Identity, plan: bytes) -> Drift:
+        """Drift of one engine."""
+        ...
+
+    def end_to_end(self) -> Drift | None:
+        """Drift of the whole cascade; None unless all its stages were measured."""
+        ...
+
+
+@dataclass
+class Engine:
+    """An engine that can be used: its manifest, and whether it was built just now."""
+
+    network: Network
+    manifest: Manifest
+    fresh: bool
+    plan: bytes = field(repr=False)
+
+
+def engines(
+    request: Request,
+    wanted: Sequence[Network],
+    cache: Cache,
+    report: Report,
+    *,
+    build: bool = True,
+    rebuild: bool = False,
+    check: Check | None = None,
+    recheck: bool = False,
+) -> list[Engine]:
+    """The engines of ``wanted``, in order; missing ones are built and kept.
+
+    ``build`` False: stop if one is missing. ``rebuild``: build all anew. ``check`` measures the
+    drift of new engines, with ``recheck`` of all; beyond the recipe's limits an engine is refused.
+    New engines are kept when all are built and checked. Raises EngineError; engines that were there
+    stay as they are.
+    """
+    found = {} if rebuild else _found(request, wanted, cache, report, build=build)
+    if len(found) < len(wanted):
+        with cache.lock(lambda: report.waiting(cache.folder)):
+            if not rebuild:  # the one who held the lock may have built them
+                found = _found(request, wanted, cache, None, build=True)
+            missing = [n for n in wanted if n.name not in found]
+            fresh = [_build(request, network, report) for network in missing]
+            found |= {engine.network.name: engine for engine in fresh}
+            if check is not None:
+                _check([*found.values()] if recheck else fresh, check, request.recipe.limits)
+            for engine in fresh:
+                cache.store(engine.manifest, engine.plan)
+    elif check is not None and recheck:
+        _check([*found.values()], check, request.recipe.limits)
+    return [found[n.name] for n in wanted]
+
+
+def _found(
+    request: Request,
+    wanted: Sequence[Network],
+    cache: Cache,
+    report: Report | None,
+    *,
+    build: bool,
+) -> dict[str, Engine]:
+    """Engines that are there and whole, by network; EngineError if one must be, or is damaged."""
+    found = {}
+    for network in wanted:
+        manifest, reason = cache.find(request.bundle.name, request.identity(network))
+        if manifest is not None:
+            found[network.name] = Engine(network, manifest, False, cache.read(manifest))
+        elif not build:
+            text = reason or f"there is no engine for {network.name} in {cache.folder}"
+            raise EngineError(f"{text}; build it with: {request.command()}")
+        elif reason and report is not None:
+            report.note(f"{reason}; it is built again.")
+    return found
+
+
+def _check(made: Sequence[Engine], check: Check, limits: Limits) -> None:
+    """Measure engines, one by one and together; EngineError beyond the limits."""
+    for engine in made:
+        identity = engine.manifest.identity
+        drift = check(engine.network, identity, engine.plan)
+        engine.manifest = msgspec.structs.replace(engine.manifest, drift=drift)
+        _refuse(drift, limits, f"the {identity.precision} engine of {engine.network.name}")
+    whole = check.end_to_end()
+    if whole is not None:
+        _refuse(whole, limits, f"the cascade of {made[0].manifest.identity.precision} engines")
+
+
+def _refuse(drift: Drift, limits: Limits, what: str) -> None:
+    if drift.pixels <= limits.pixels and drift.scores <= limits.scores:
+        return
+    other = "--precision fp16 or fp32" if "bf16" in what else "--precision bf16 or fp32"
+    if "fp32" in what:
+        other = "a --recipe with wider limits"
+    raise EngineError(
+        f"{what} is refused: joints drift by {drift.pixels:.3g} pixels on a 220-pixel person "
+        f"(allowed {limits.pixels:g}) and scores by {drift.scores:.3g} (allowed "
+        f"{limits.scores:g}); try {other}, or keep more layers in float32 in the recipe"
+    )
+
+
+def ranges(network: Network, identity: Identity) -> dict[str, Range]:
+    """Least, usual and largest shape of the input; empty for a network of fixed shape."""
+    if identity.batch is None:
+        return {}
+    b = identity.batch
+    least, usual, most = ((n * network.rows, *network.shape) for n in (b.least, b.usual, b.most))
+    return {network.input: (least, usual, most)}
+
+
+def _build(request: Request, network: Network, report: Report) -> Engine:
+    """Build one engine; nothing is written."""
+    identity = request.identity(network)
+    tracker, start = Tracker(), time.monotonic()
+
+    def work() -> bytes:
+        return build_plan(
+            request.flavour,
+            strongly_typed(network.path, identity.precision, identity.float32),
+            ranges(network, identity),
+            targets=identity.targets,
+            workspace=identity.workspace << 20,
+            progress=tracker,
+        )
+
+    # In a thread of its own: Ctrl-C must not fall into one of the builder's callbacks.
+    with ThreadPoolExecutor(1, "edgepose-build") as pool:
+        future = pool.submit(work)
+        try:
+            while not wait([future], _POLL).done:
+                report.building(network, tracker)
+            plan = future.result()
+        except BaseException:
+            tracker.cancel()
+            raise
+        finally:
+            report.built(network)
+    digest = hashlib.sha256(plan).hexdigest()
+    manifest = Manifest(
+        format=FORMAT,
+        bundle=request.bundle.name,
+        identity=identity,
+        plan=f"{network.name}-{identity.key}-{digest[:8]}.plan",
+        sha256=digest,
+        bytes=len(plan),
+        seconds=round(time.monotonic() - start, 3),
+        built=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        edgepose=__version__,
+    )
+    return Engine(network, manifest, True, plan)

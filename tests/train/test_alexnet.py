@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from edgepose.train.alexnet import SIZE, AlexNetStage, PortableLRN
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def activations(scale: float) -> torch.Tensor:
+    return scale * torch.randn(2, 96, 9, 9, generator=torch.Generator().manual_seed(0)).relu()
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 100.0, 4000.0])
+def test_portable_lrn_is_lrn(scale):
+    x = activations(scale)
+    expected = F.local_response_norm(x.double(), 5, 1e-4, 0.75, 2.0)
+    error = (PortableLRN(96).double()(x.double()) - expected).abs().max() / expected.abs().max()
+    assert error < 1e-6  # its band matrix is float32
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 100.0, 4000.0])
+def test_in_float16_it_is_off_by_two_thousandths_at_most(scale):
+    x = activations(scale).half()
+    assert x.max() < 20_000
+    expected = F.local_response_norm(x.double(), 5, 1e-4, 0.75, 2.0)
+    found = PortableLRN(96).half()(x)
+    assert torch.isfinite(found).all()
+    assert (found.double() - expected).abs().max() <= 0.002 * expected.abs().max()
+
+
+def test_the_paper_s_shapes_and_size():
+    model = AlexNetStage(14).eval()
+    sides = []
+    x = torch.zeros(1, 3, SIZE, SIZE)
+    with torch.no_grad():
+        for layer in model.features:
+            x = layer(x)
+            if isinstance(layer, torch.nn.Conv2d):
+                sides.append(tuple(x.shape[1:]))
+    assert sides == [(96, 55, 55), (256, 27, 27), (384, 13, 13), (384, 13, 13), (256, 13, 13)]
+    count = sum(p.numel() for p in model.parameters())
+    assert 35e6 < count < 60e6
+
+
+def test_later_stages_read_the_output_of_their_joint():
+    torch.manual_seed(0)
+    whole, chosen = AlexNetStage(3).eval(), AlexNetStage(3, select=True).eval()
+    chosen.load_state_dict(whole.state_dict())
+    crops = torch.randn(6, 3, SIZE, SIZE)
+    with torch.no_grad():
+        points, scores = whole(crops)
+        own, own_scores = chosen(crops)
+    assert own.shape == (6, 2)
+    for row in range(6):
+        np.testing.assert_allclose(own[row], points[row, row % 3], atol=1e-6)
+        np.testing.assert_allclose(own_scores[row], scores[row, row % 3], atol=1e-6)
