@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgepose.backends import open_backend
+from edgepose.backends import Backend, open_backend
 from edgepose.bundle import Bundle, verify
 from edgepose.cascade import Cascade, Poses
 from edgepose.errors import BundleError
@@ -35,7 +35,7 @@ __all__ = [
 
 def load(
     bundle: Path | str | Bundle | None = None,
-    backend: str = "auto",
+    backend: str | Backend = "auto",
     threads: int | None = None,
     *,
     check: bool = False,
@@ -43,18 +43,20 @@ def load(
     """Load a cascade.
 
     ``bundle``: a folder, None for the shipped one. ``backend``: "auto" takes the best that is
-    there. ``threads`` per network, None: all cores, at most 4. ``check``: run the golden pairs.
+    there; or one that is open. ``threads`` per network, None: all cores, at most 4. ``check``: run the golden pairs.
     Raises BundleError or BackendError with the remedy.
     """
     loaded = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
-    runtime = open_backend(backend, threads)
+    runtime = open_backend(backend, threads) if isinstance(backend, str) else backend
     if check:
         verify(loaded, runtime)
     return Cascade(loaded, runtime)
 
 
 def load_detector(
-    bundle: Path | str | Bundle | None = None, backend: str = "auto", threads: int | None = None
+    bundle: Path | str | Bundle | None = None,
+    backend: str | Backend = "auto",
+    threads: int | None = None,
 ) -> Detector:
     """Load a bundle's person detector; arguments and errors as for :func:`load`."""
     from edgepose.people.detector import Detector
@@ -63,8 +65,9 @@ def load_detector(
     spec, pixels = loaded.manifest.detector, loaded.manifest.pixels
     if spec is None:
         raise BundleError(f"bundle {loaded.name} has no detector; use one that has, or give boxes")
+    runtime = open_backend(backend, threads) if isinstance(backend, str) else backend
     return Detector(
-        open_backend(backend, threads).load(loaded.path(spec.file)),
+        runtime.load(loaded.path(spec.file)),
         spec.size,
         scale=pixels.scale,
         mean=pixels.mean,

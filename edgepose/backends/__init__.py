@@ -49,6 +49,7 @@ class Backend(Protocol):
 BACKENDS = {
     "onnxruntime": ("edgepose.backends.onnxruntime", "OnnxRuntime", "onnxruntime"),
     "openvino": ("edgepose.backends.openvino", "OpenVino", "openvino"),
+    "tensorrt": ("edgepose.backends.tensorrt", "TensorRt", "pycuda"),
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 
-COMMANDS = ("run", "build", "eval", "train")
+COMMANDS = ("run", "build", "eval", "train", "doctor")
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from edgepose.errors import OutputError
+from edgepose.errors import BackendError, OutputError
 from edgepose.output import check_writable
 from edgepose.results import Result
 from edgepose.stream import estimator, open_source
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
+    from edgepose.backends import Backend
     from edgepose.cascade import Cascade
     from edgepose.stream.stats import Stats
 
@@ -41,6 +42,8 @@ class Options:
     bundle: Path | None
     backend: str
     threads: int | None
+    recipe: Path | None
+    build: bool
     max_persons: int
     detect_every: int | None
     max_frames: int | None
@@ -66,8 +69,9 @@ def run(options: Options) -> bool:
         stack.callback(lambda: None if pipeline and pipeline.reading else source.close())
         _check_apart(options, source)
         model = edgepose.Bundle(options.bundle)
-        cascade = edgepose.load(model, options.backend, options.threads)
-        detector = edgepose.load_detector(model, options.backend, options.threads)
+        with _backend(options) as backend:
+            cascade = edgepose.load(model, backend, options.threads)
+            detector = edgepose.load_detector(model, backend, options.threads)
         console.print(f"[bold]{cascade.description}[/]", soft_wrap=True)
         console.print(_describe(source), soft_wrap=True, markup=False)
         estimate = estimator(
@@ -100,6 +104,25 @@ def run(options: Options) -> bool:
                     if path is not None and path != _STDOUT:
                         console.print(f"wrote {path}", markup=False, soft_wrap=True)
         return interrupted
+
+
+@contextlib.contextmanager
+def _backend(options: Options) -> Iterator[str | Backend]:
+    """What runs the networks; shows the building of engines while they are loaded."""
+    if options.backend != "tensorrt":
+        if options.recipe is not None or not options.build:
+            raise BackendError("--recipe and --no-build go with --backend tensorrt; leave them out")
+        yield options.backend
+        return
+    from rich.console import Console
+
+    from edgepose.backends.tensorrt import TensorRt
+    from edgepose.cli._building import Live
+    from edgepose.engine.recipe import Recipe, read_recipe
+
+    recipe = read_recipe(options.recipe) if options.recipe is not None else Recipe()
+    with Live(Console(stderr=True, highlight=False)) as report:
+        yield TensorRt(recipe=recipe, build=options.build, report=report)
 
 
 class _Sinks:

@@ -62,6 +62,20 @@ def command(
             min=1, help="Threads of a network; default: all cores, up to 4.", rich_help_panel=_HOW
         ),
     ] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(
+            help="With **--backend tensorrt**: how engines are built.", rich_help_panel=_HOW
+        ),
+    ] = None,
+    no_build: Annotated[
+        bool,
+        typer.Option(
+            "--no-build",
+            help="With **--backend tensorrt**: stop if an engine is missing.",
+            rich_help_panel=_HOW,
+        ),
+    ] = False,
     max_persons: Annotated[
         int, typer.Option(min=1, help="Follow at most so many persons.", rich_help_panel=_HOW)
     ] = 5,
@@ -97,6 +111,8 @@ def command(
         bundle=bundle,
         backend=backend,
         threads=threads,
+        recipe=recipe,
+        build=not no_build,
         max_persons=max_persons,
         detect_every=detect_every,
         max_frames=max_frames,

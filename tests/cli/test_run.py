@@ -239,6 +239,7 @@ def sentence(done):
         (("--source", "clip.avi", "--show"), "leave out --show"),
         (("--source", "clip.avi", "--backend", "abacus"), "abacus"),
         (("--source", "clip.avi", "--bundle", "empty"), "empty"),
+        (("--source", "clip.avi", "--no-build"), "--no-build go with --backend tensorrt"),
     ],
 )
 def test_bad_input_is_one_sentence(tmp_path, sample, arguments, says):
@@ -294,7 +295,7 @@ def test_help_is_quick_and_names_every_option():
     done = run_program("--help")
     assert done.returncode == 0
     options = "source camera max-frames show out json bundle backend threads max-persons "
-    for option in (options + "detect-every no-smooth").split():
+    for option in (options + "detect-every no-smooth recipe no-build").split():
         assert f"--{option}" in done.stdout
     assert "overwritten" in done.stdout
 

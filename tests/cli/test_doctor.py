@@ -1,0 +1,102 @@
+"""``edgepose-doctor`` on this machine and on machines that it is told of."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from edgepose.bundle import Bundle
+from edgepose.cli import _examination
+from edgepose.engine.device import Driver, Gpu, driver
+
+ORIN = Driver("12.6", (Gpu("Orin", (8, 7), 8 << 30),))
+
+EVERY = """system GPU tensorrt tensorrt-rtx pycuda onnx onnxruntime openvino OpenCV cameras bundle
+engines"""
+
+
+def doctor(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "edgepose.cli.doctor", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_on_this_machine():
+    done = doctor("--json")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 1
+    found = {f["what"]: f for f in json.loads(done.stdout)}
+    for what in EVERY.split():
+        assert found[what]["found"]
+        assert found[what]["state"] in ("ok", "missing")
+    assert Bundle().name in found["bundle"]["found"]
+    assert bool(driver().gpus) == (found["GPU"]["state"] == "ok")
+    assert "FFMPEG" in found["OpenCV"]["found"]
+    for finding in found.values():
+        assert finding["state"] == "ok" or finding["next"] or finding["what"] == "engines"
+
+
+def test_for_reading():
+    done = doctor()
+    assert done.returncode == 0, done.stderr
+    assert "✓ bundle" in done.stdout
+    assert "→ " in done.stdout
+
+
+def test_a_broken_bundle(tmp_path):
+    done = doctor("--bundle", tmp_path)
+    assert done.returncode == 2
+    assert "✗ bundle" in done.stdout
+    assert done.stderr == (
+        "edgepose-doctor: edgepose cannot run here as it is: see bundle above for the next step\n"
+    )
+
+
+def look(monkeypatch, found, flavours=()):
+    monkeypatch.setattr(_examination, "driver", lambda: found)
+    monkeypatch.setattr(_examination, "installed", lambda: list(flavours))
+    return {f.what: f for f in _examination.examine(None)}
+
+
+def test_a_jetson_with_no_more_than_jetpack(monkeypatch, tmp_path):
+    model = tmp_path / "model"
+    model.write_text("NVIDIA Jetson Orin Nano\0")
+    release = tmp_path / "release"
+    release.write_text("# R36 (release), REVISION: 4.0, GCID: 1, BOARD: generic\n")
+    monkeypatch.setattr(_examination, "_MODEL", model)
+    monkeypatch.setattr(_examination, "_JETPACK", release)
+    found = look(monkeypatch, ORIN)
+    assert found["system"].found.startswith("NVIDIA Jetson Orin Nano, Linux")
+    assert found["system"].found.endswith("Jetson Linux 36.4.0")
+    assert found["GPU"].found == "Orin, sm87, 8.0 GiB"
+    assert "CUDA 12.6" in found["NVIDIA driver"].found
+    assert "apt install python3-libnvinfer" in found["tensorrt"].next
+    assert found["tensorrt-rtx"].state == "missing"
+
+
+def test_engines_that_are_missing_for_a_gpu(monkeypatch, tmp_path):
+    monkeypatch.setattr(_examination, "default_folder", lambda: tmp_path)
+    flavour = _examination.Flavour("tensorrt", "10.3.0", SimpleNamespace())
+    monkeypatch.setattr(_examination, "_flavour", lambda _: flavour)
+    found = look(monkeypatch, ORIN, ["tensorrt"])
+    assert found["tensorrt"].found == "10.3.0"
+    assert found["engines"].found == f"0 in {tmp_path}, none for this GPU"
+    assert found["engines"].next == "edgepose-build --verify"
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "cv2"])
+def test_something_that_edgepose_needs(monkeypatch, name):
+    monkeypatch.setitem(sys.modules, name, None)
+    found = (
+        _examination._opencv() if name == "cv2" else _examination._package(name, "x", needed=True)
+    )
+    assert found.state == "broken"
+    assert found.next
