@@ -43,7 +43,8 @@ def load(
     """Load a cascade.
 
     ``bundle``: a folder, None for the shipped one. ``backend``: "auto" takes the best that is
-    there; or one that is open. ``threads`` per network, None: all cores, at most 4. ``check``: run the golden pairs.
+    there; or one that is open. ``threads`` per network, None: all cores, at most 4. ``check``: run
+    the golden pairs.
     Raises BundleError or BackendError with the remedy.
     """
     loaded = bundle if isinstance(bundle, Bundle) else Bundle(bundle)

@@ -197,14 +197,18 @@ class TensorRt:
         network = next((n for n in networks(bundle) if n.path.name == path.name), None)
         if network is None:
             raise BackendError(f"tensorrt cannot load {path}: it is no network of {bundle.name}")
-        return self.open(bundle, network)
+        return self._open(bundle, network)
 
-    def open(self, bundle: Bundle, network: Network) -> TensorRtNetwork:
-        """The engine of ``network``, found or built."""
+    def _open(self, bundle: Bundle, network: Network) -> TensorRtNetwork:
+        """The engine of ``network``, found, or built and measured."""
+        from edgepose.engine.verify import Verifier
+
         request = Request(bundle, self._flavour, self._targets, self._cuda, self._recipe)
         cache = Cache(default_folder())
-        (engine,) = engines(request, [network], cache, self._report, build=self._build)
+        check = Verifier(bundle, lambda _, plan: self._network(plan, None))
+        (engine,) = engines(request, [network], cache, self._report, build=self._build, check=check)
         kernels = cache.folder / f"{Path(engine.manifest.plan).stem}.kernels"
-        return TensorRtNetwork(
-            self._device, self._flavour, engine.plan, kernels if self._flavour.rtx else None
-        )
+        return self._network(engine.plan, kernels if self._flavour.rtx else None)
+
+    def _network(self, plan: bytes, kernels: Path | None) -> TensorRtNetwork:
+        return TensorRtNetwork(self._device, self._flavour, plan, kernels)

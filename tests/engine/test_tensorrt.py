@@ -1,0 +1,218 @@
+"""Backend ``tensorrt``, on a pretend GPU: see ``pretend.py`` for what that shows and what not."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import edgepose
+from edgepose.backends import open_backend
+from edgepose.backends.tensorrt import TensorRt
+from edgepose.engine.adapter import Flavour
+from edgepose.engine.device import Driver, driver
+from edgepose.engine.recipe import Recipe
+from edgepose.engine.runtime import Engine
+from edgepose.errors import BackendError, EngineError
+from edgepose.stream import open_source
+from tests.engine import pretend
+
+
+@pytest.fixture
+def gpu(rtx, monkeypatch, tmp_path):
+    """A pretend GPU, pycuda and TensorRT 10.3."""
+    gpu = pretend.Gpu0()
+    flavour = Flavour("tensorrt", "10.3.0", gpu.tensorrt(rtx.module))
+    for module in ("edgepose.backends.tensorrt", "edgepose.engine.runtime"):
+        monkeypatch.setattr(f"{module}.driver", lambda: pretend.ORIN)
+    monkeypatch.setattr("edgepose.backends.tensorrt.open_flavour", lambda _: flavour)
+    monkeypatch.setattr("edgepose.backends.tensorrt.default_folder", lambda: tmp_path)
+    monkeypatch.setattr("edgepose.engine.build.build_plan", pretend.build_plan)
+    monkeypatch.setitem(sys.modules, "pycuda", object())
+    monkeypatch.setitem(sys.modules, "pycuda.driver", gpu.driver())
+    return gpu
+
+
+def first(bundle):
+    return bundle.path(bundle.manifest.stages[0].file)
+
+
+def crops(bundle, n):
+    size = bundle.manifest.stages[0].size
+    return np.random.default_rng(0).normal(0, 0.5, (n, 3, size, size)).astype(np.float32)
+
+
+def test_the_cascade_gives_what_onnxruntime_gives(gpu, bundle):
+    with open_source("sample") as source:
+        frame = next(iter(source))[2]
+    backend = TensorRt()
+    assert (backend.name, backend.precision) == ("tensorrt", "float16")
+    box = edgepose.load_detector(bundle)(frame)[:1]
+    found = edgepose.load_detector(bundle, backend)(frame)[:1]
+    np.testing.assert_allclose(found[:, :4], box[:, :4], atol=3)
+    exact = edgepose.load(bundle)(frame, box)
+    poses = edgepose.load(bundle, backend)(frame, box)
+    height = box[0, 3] - box[0, 1]
+    assert np.abs(poses.joints - exact.joints).max() < height / 220
+    assert np.abs(poses.scores - exact.scores).max() < 0.02
+    assert poses.joints.dtype == poses.scores.dtype == np.float32
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 7])
+def test_batches_are_split_and_filled_up(gpu, bundle, n):
+    """The profile is 2 to 3 persons."""
+    network = TensorRt(recipe=Recipe(batch="2:2:3", precision="fp32")).load(first(bundle))
+    batch = crops(bundle, n)
+    expected = open_backend("onnxruntime", 1).load(first(bundle))(batch)
+    gpu.events = 0
+    for found, wanted in zip(network(batch), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
+    assert gpu.events == -(-n // 3)
+
+
+def test_later_stages_take_rows_of_joints(gpu, bundle):
+    spec, k = bundle.manifest.stages[-1], len(bundle.skeleton)
+    network = TensorRt(recipe=Recipe(batch="1:1:2", precision="fp32")).load(bundle.path(spec.file))
+    batch = np.random.default_rng(1).normal(0, 0.5, (3 * k, 3, spec.size, spec.size))
+    batch = batch.astype(np.float32)
+    expected = open_backend("onnxruntime", 1).load(bundle.path(spec.file))(batch)
+    for found, wanted in zip(network(batch), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_outputs_are_the_caller_s(gpu, bundle):
+    network = TensorRt().load(first(bundle))
+    one, two = crops(bundle, 2)[:1], crops(bundle, 2)[1:]
+    kept = network(one)
+    copies = [k.copy() for k in kept]
+    network(two)
+    for a, b in zip(kept, copies, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_threads_may_share_a_network(gpu, bundle):
+    network = TensorRt().load(first(bundle))
+    batches = crops(bundle, 4)[:, None]
+    alone = [network(b)[0] for b in batches]
+    found: list = [None] * 4
+
+    def work(i):
+        for _ in range(3):
+            found[i] = network(batches[i])[0]
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for a, b in zip(found, alone, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_closing_frees_everything(gpu, bundle):
+    network = TensorRt().load(first(bundle))
+    network(crops(bundle, 1))
+    assert gpu.memory
+    network.close()
+    network.close()
+    assert not gpu.memory
+    with pytest.raises(BackendError, match="this network is closed; load it again"):
+        network(crops(bundle, 1))
+    # Also without being asked, from whichever thread drops it.
+    other = TensorRt().load(first(bundle))
+    assert gpu.memory
+    del other
+    gc.collect()
+    assert not gpu.memory
+    assert gpu.contexts.depth == 0
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 4, 4), (1, 3, 4, 4), (3, 4, 4)])
+def test_a_batch_of_another_shape(gpu, bundle, shape):
+    network = TensorRt().load(first(bundle))
+    with pytest.raises(ValueError, match=r"the batch must be \(n, \*\(3, \d+, \d+\)\), not"):
+        network(np.zeros(shape, np.float32))
+
+
+def test_engines_are_built_once_and_not_where_that_is_not_wanted(gpu, bundle, notes):
+    with pytest.raises(EngineError, match=r"no engine for stage1 in .*; build it with: edgepose-b"):
+        TensorRt(build=False).load(first(bundle))
+    TensorRt(report=notes).load(first(bundle))
+    TensorRt(report=notes, build=False).load(first(bundle))
+    assert notes.names == ["stage1"]
+
+
+def test_an_engine_that_drifts_is_refused(gpu, bundle, monkeypatch):
+    def noisy(flavour, model, ranges, **options):
+        import onnx
+
+        network = onnx.load_from_string(model)
+        scale = next(t for t in network.graph.initializer if len(t.dims) == 4)
+        value = onnx.numpy_helper.to_array(scale) * np.float16(1.1)
+        scale.CopyFrom(onnx.numpy_helper.from_array(value, scale.name))
+        return pretend.build_plan(flavour, network.SerializeToString(), ranges)
+
+    monkeypatch.setattr("edgepose.engine.build.build_plan", noisy)
+    with pytest.raises(EngineError, match=r"the fp16 engine of stage1 is refused: joints drift"):
+        TensorRt().load(first(bundle))
+
+
+def test_a_plan_that_tensorrt_refuses(gpu, bundle, monkeypatch):
+    monkeypatch.setattr("edgepose.engine.build.build_plan", lambda *_, **__: b"bad plan")
+    with pytest.raises(EngineError) as caught:
+        TensorRt().load(first(bundle))
+    assert "refuses the engine: the plan is of another planet; build it again" in str(caught.value)
+
+
+def test_a_file_that_is_no_network_of_its_bundle(gpu, tmp_path, bundle):
+    with pytest.raises(edgepose.errors.BundleError, match="no bundle at"):
+        TensorRt().load(tmp_path / "network.onnx")
+    with pytest.raises(BackendError, match="it is no network of"):
+        TensorRt().load(bundle.folder / "other.onnx")
+
+
+def test_no_gpu(monkeypatch, rtx):
+    """Nothing is imported, let alone created, that a missing GPU would crash."""
+    none = Driver("", (), "no NVIDIA driver is installed")
+    monkeypatch.setattr("edgepose.backends.tensorrt.driver", lambda: none)
+    monkeypatch.setattr("edgepose.engine.runtime.driver", lambda: none)
+    with pytest.raises(EngineError, match=r"needs an NVIDIA GPU: no NVIDIA driver.*onnxruntime"):
+        open_backend("tensorrt")
+    with pytest.raises(EngineError, match="an engine needs an NVIDIA GPU"):
+        Engine(rtx, b"plan")
+
+
+def test_no_pycuda(gpu, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pycuda.driver", None)
+    with pytest.raises(BackendError, match=r'needs pycuda .*pip install "edgepose\[tensorrt\]"'):
+        TensorRt()
+
+
+def test_a_pycuda_that_does_not_work(gpu, monkeypatch):
+    def fail():
+        raise RuntimeError("cuInit failed: unknown error")
+
+    monkeypatch.setattr(sys.modules["pycuda.driver"], "init", fail)
+    with pytest.raises(BackendError, match=r"pycuda cannot use the GPU .*edgepose-doctor"):
+        TensorRt()
+
+
+def test_the_command_line_without_a_gpu():
+    if driver().gpus:
+        pytest.skip("there is a GPU")
+    command = [sys.executable, "-m", "edgepose.cli.run", "--source", "sample", "--json", "-"]
+    done = subprocess.run(
+        [*command, "--backend", "tensorrt", "--no-build"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("edgepose-run: backend tensorrt needs an NVIDIA GPU: ")
+    assert done.stderr.endswith("; use --backend onnxruntime\n")
+    assert done.stderr.count("\n") == 1
