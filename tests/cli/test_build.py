@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import pty
 import re
 import shutil
 import signal
@@ -137,6 +138,26 @@ def test_list_inspect_and_clean(one_stage, engines):
     assert done.stdout == f"removed 1 engine from {engines}\n"
     assert set(contents(engines)) == {"mine.toml", "mine.json"}
     assert build("--list", "--out", engines).stdout == f"no engines in {engines}\n"
+
+
+def test_a_terminal_shows_a_bar_with_times(one_stage, tmp_path):
+    parent, child = pty.openpty()
+    code = "from edgepose.cli.build import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(one_stage), *TARGET, "--out", str(tmp_path / "e")],
+        stdout=subprocess.DEVNULL,
+        stderr=child,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+    )
+    os.close(child)
+    shown = b""
+    with contextlib.suppress(OSError):  # how Linux says that the other end is closed
+        while data := os.read(parent, 65536):
+            shown += data
+    os.close(parent)
+    assert process.wait(60) == 0
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    assert re.search(r"building stage1 .*━.* \d+ %  \d+ s, (about \d+ s left|…)", plain)
 
 
 def test_options_and_recipe(one_stage, tmp_path):

@@ -28,7 +28,8 @@ TYPES = {onnx.TensorProto.FLOAT: np.float32, onnx.TensorProto.FLOAT16: np.float1
 class Gpu0:
     """One GPU: its context per thread, its streams and its memory."""
 
-    def __init__(self):
+    def __init__(self, rtx=False):
+        self.rtx, self.compiled = rtx, 0
         self.contexts = threading.local()
         self.streams = {}
         self.memory = {}  # address to buffer
@@ -158,6 +159,7 @@ class Gpu0:
             def execute_async_v3(self, stream):
                 gpu.check()
                 assert self.profile == 0
+                self.engine.run_first()
                 engine, batch, addresses = self.engine, self.batch, dict(self.addresses)
 
                 def work():
@@ -175,8 +177,12 @@ class Gpu0:
                 gpu.streams[stream].work.append(work)
                 return True
 
+            def is_stream_capturable(self, stream):
+                assert gpu.rtx
+                return bool(self.batch)
+
         class Engine:
-            num_optimization_profiles = 1
+            run_first = staticmethod(lambda: None)
 
             def __init__(self, plan):
                 header, _, network = plan.partition(b"\n")
@@ -213,11 +219,46 @@ class Gpu0:
                 assert profile == 0
                 return self.profile
 
-            def create_execution_context(self):
+            def create_execution_context(self, config=None):
+                assert (config is None) != gpu.rtx, "a config, and only with TensorRT-RTX"
+                if config is not None:
+                    assert config.cache is not None
+                    self.run_first = config.cache.compile
                 return Context(self)
+
+            def create_runtime_config(self):
+                assert gpu.rtx
+                return Config()
 
             def create_engine_inspector(self):
                 return SimpleNamespace(get_engine_information=lambda _: '{"Layers": []}')
+
+        class Cache:
+            """Kernels: compiled by the first call, unless they were given."""
+
+            kernels = b""
+
+            def deserialize(self, data):
+                self.kernels = bytes(data)
+                return True
+
+            def serialize(self):
+                return memoryview(self.kernels)
+
+            def compile(self):
+                if not self.kernels:
+                    gpu.compiled += 1
+                    self.kernels = b"kernels"
+
+        class Config:
+            cache = None
+
+            def create_runtime_cache(self):
+                return Cache()
+
+            def set_runtime_cache(self, cache):
+                self.cache = cache
+                return True
 
         class Runtime:
             def __init__(self, logger):

@@ -22,11 +22,12 @@ from edgepose.stream import open_source
 from tests.engine import pretend
 
 
-@pytest.fixture
-def gpu(rtx, monkeypatch, tmp_path):
-    """A pretend GPU, pycuda and TensorRT 10.3."""
-    gpu = pretend.Gpu0()
-    flavour = Flavour("tensorrt", "10.3.0", gpu.tensorrt(rtx.module))
+@pytest.fixture(params=["tensorrt"])
+def gpu(request, rtx, monkeypatch, tmp_path):
+    """A pretend GPU, pycuda and TensorRT."""
+    gpu = pretend.Gpu0(rtx=request.param == "tensorrt-rtx")
+    flavour = Flavour(request.param, "1.2.3", gpu.tensorrt(rtx.module))
+    monkeypatch.setattr("edgepose.backends.tensorrt.choose_targets", lambda *_: (("sm87",), "12"))
     for module in ("edgepose.backends.tensorrt", "edgepose.engine.runtime"):
         monkeypatch.setattr(f"{module}.driver", lambda: pretend.ORIN)
     monkeypatch.setattr("edgepose.backends.tensorrt.open_flavour", lambda _: flavour)
@@ -161,6 +162,26 @@ def test_an_engine_that_drifts_is_refused(gpu, bundle, monkeypatch):
         TensorRt().load(first(bundle))
 
 
+@pytest.mark.parametrize("gpu", ["tensorrt-rtx"], indirect=True)
+def test_kernels_that_tensorrt_rtx_compiles_are_kept(gpu, bundle, tmp_path):
+    network = TensorRt().load(first(bundle))
+    compiled = gpu.compiled
+    network(crops(bundle, 1))
+    assert gpu.compiled == compiled + 1
+    (kept,) = tmp_path.glob("stage1-*.kernels")
+    assert kept.read_bytes() == b"kernels"
+    TensorRt().load(first(bundle))(crops(bundle, 1))
+    assert gpu.compiled == compiled + 1
+
+
+@pytest.mark.parametrize("gpu", ["tensorrt", "tensorrt-rtx"], indirect=True)
+def test_whether_a_call_can_go_into_a_graph(gpu, bundle):
+    network = TensorRt().load(first(bundle))
+    own = network._own
+    assert own.engine.capturable(own.stream.handle)
+    assert network.layers() == {"Layers": []}
+
+
 def test_a_plan_that_tensorrt_refuses(gpu, bundle, monkeypatch):
     monkeypatch.setattr("edgepose.engine.build.build_plan", lambda *_, **__: b"bad plan")
     with pytest.raises(EngineError) as caught:
@@ -199,6 +220,16 @@ def test_a_pycuda_that_does_not_work(gpu, monkeypatch):
     monkeypatch.setattr(sys.modules["pycuda.driver"], "init", fail)
     with pytest.raises(BackendError, match=r"pycuda cannot use the GPU .*edgepose-doctor"):
         TensorRt()
+
+
+@pytest.mark.skipif(not driver().gpus, reason="there is no NVIDIA GPU here")
+def test_on_a_real_gpu(bundle, tmp_path, monkeypatch, capsys):
+    """Engines of the shipped bundle, built, measured and run; nothing is pretended."""
+    monkeypatch.setattr("edgepose.backends.tensorrt.default_folder", lambda: tmp_path)
+    drift = edgepose.verify(bundle, TensorRt())
+    with capsys.disabled():
+        print(f"\n{driver().gpus[0].name}: {drift}")
+    assert max(drift.values()) < 0.02
 
 
 def test_the_command_line_without_a_gpu():
