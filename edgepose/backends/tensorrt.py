@@ -109,7 +109,7 @@ class TensorRtNetwork:
                 raise ValueError(f"the batch must be (n, *{tuple(sides)}), not {batch.shape}")
             with self._device.current():
                 parts = [self._run(batch[i : i + most]) for i in range(0, len(batch), most)]
-            self._keep_kernels()
+                self._keep_kernels()
         return tuple(np.concatenate(outputs) for outputs in zip(*parts, strict=True))
 
     def _run(self, rows: NDArray[np.float32]) -> list[NDArray[np.float32]]:

@@ -94,15 +94,15 @@ def run(options: Options) -> None:
         found = driver()
         targets, cuda = choose_targets(flavour, options.target, found)
         request = Request(bundle, flavour, targets, cuda, recipe, options.again())
+        if options.inspect is not None:
+            _inspect(request, options.inspect, cache, report)
+            return
         here = found.gpus[0].target if found.gpus else ""
         _say(
             console,
             f"{bundle.name}: {flavour.name} {flavour.version} for {', '.join(targets)}, "
             f"{found.gpus[0].name if here else 'no GPU here'}, engines in {cache.folder}",
         )
-        if options.inspect is not None:
-            _inspect(request, options.inspect, cache, report)
-            return
         check = None
         if options.verify:
             from edgepose.engine.verify import Verifier

@@ -22,7 +22,7 @@ from edgepose.engine.convert import strongly_typed
 from edgepose.engine.device import Driver
 from edgepose.engine.manifest import FORMAT, Drift, Identity, Manifest
 from edgepose.engine.progress import Tracker
-from edgepose.engine.recipe import Limits, Recipe
+from edgepose.engine.recipe import Batch, Limits, Recipe
 from edgepose.errors import EngineError
 
 _POLL = 0.05  # seconds between looks at a running build
@@ -33,7 +33,7 @@ class Network:
     """One network of a bundle.
 
     ``rows``: batch rows per person (1, k for later stages). ``shape``: the input's (3, H, W).
-    ``fixed``: it takes one picture and no other batch, as the detector.
+    ``fixed``: it takes one picture a call, as the detector.
     """
 
     name: str
@@ -257,10 +257,8 @@ def _refuse(drift: Drift, limits: Limits, what: str) -> None:
 
 
 def ranges(network: Network, identity: Identity) -> dict[str, Range]:
-    """Least, usual and largest shape of the input; empty for a network of fixed shape."""
-    if identity.batch is None:
-        return {}
-    b = identity.batch
+    """Least, usual and largest shape of the input."""
+    b = identity.batch or Batch(1, 1, 1)
     least, usual, most = ((n * network.rows, *network.shape) for n in (b.least, b.usual, b.most))
     return {network.input: (least, usual, most)}
 

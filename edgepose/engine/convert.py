@@ -35,7 +35,6 @@ def strongly_typed(path: Path, precision: str, float32: Sequence[str] = ()) -> b
     """
     try:
         import onnx
-        import onnx.version_converter
     except ImportError as error:
         raise EngineError(
             "building engines needs the package onnx; install it with: pip install onnx"
@@ -44,6 +43,21 @@ def strongly_typed(path: Path, precision: str, float32: Sequence[str] = ()) -> b
         model = onnx.load(str(path))
     except Exception as error:
         raise EngineError(f"{path} is not an ONNX network; copy the bundle again") from error
+    try:
+        data: bytes = _converted(model, precision, float32).SerializeToString()
+    except EngineError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise EngineError(
+            f"{path} cannot be converted to {precision}: {reason}; try another --precision"
+        ) from error
+    return data
+
+
+def _converted(model: onnx.ModelProto, precision: str, float32: Sequence[str]) -> onnx.ModelProto:
+    import onnx.version_converter
+
     _unfold_weights(model.graph)
     _narrow_doubles(model.graph)
     if precision == "bf16":
@@ -60,8 +74,7 @@ def strongly_typed(path: Path, precision: str, float32: Sequence[str] = ()) -> b
         if precision == "bf16":
             _to_bfloat16(model)
     onnx.checker.check_model(model, full_check=True)
-    data: bytes = model.SerializeToString()
-    return data
+    return model
 
 
 def _unfold_weights(graph: onnx.GraphProto) -> None:

@@ -128,7 +128,7 @@ def test_list_inspect_and_clean(one_stage, engines):
     assert re.search(r"stage1-\w+: .*tensorrt-rtx 1\.7\S+, sm86, fp16, 1:1:5 persons", done.stdout)
     done = build(one_stage, *TARGET, "--inspect", "stage1", "--out", engines)
     assert done.returncode == 0, done.stderr
-    shown = json.loads(done.stdout[done.stdout.index("{") :])
+    shown = json.loads(done.stdout)
     assert shown["manifest"]["identity"]["precision"] == "fp16"
     assert {n["type"] for n in shown["nodes"] if n["operator"] == "Conv"} == {"float16"}
     # Only engines go: the recipes lie in the same folder.
@@ -291,13 +291,13 @@ def test_a_damaged_engine(one_stage, engines, spoil, says):
     assert re.search(says, text)
     assert "edgepose-build --rebuild" in text
     assert contents(engines) == before
-    if spoil is not newer:
+    if spoil in (flip, scribble):
         assert "damaged" in build("--list", "--out", engines).stdout
     # What the sentence says mends it.
     done = build(one_stage, *TARGET, "--out", engines, "--rebuild")
     assert done.returncode == 0, done.stderr
-    assert build(one_stage, *TARGET, "--out", engines, "--no-build").returncode == 0
-    assert len(list(engines.glob("*.plan"))) == 1
+    ((_, kept),) = Cache(engines).manifests()
+    assert Cache(engines).read(kept) == plan(engines).read_bytes()
 
 
 def other(name, value):

@@ -36,7 +36,9 @@ def test_every_network_of_the_bundle(request_for, bundle, cache, capsys):
         assert cache.read(manifest) == engine.plan
         assert manifest.drift.of == "network"
         assert 0 < manifest.drift.pixels < 0.5
-        assert ranges(engine.network, manifest.identity) or engine.network.fixed
+        ((least, usual, most),) = ranges(engine.network, manifest.identity).values()
+        persons = (1, 1, 1) if engine.network.fixed else (1, 2, 5)
+        assert [s[0] for s in (least, usual, most)] == [engine.network.rows * n for n in persons]
         with capsys.disabled():
             print(
                 f"\n{engine.network.name}: {manifest.bytes / 1e6:.1f} MB in "
