@@ -49,10 +49,17 @@ class Engine:
             raise EngineError(
                 f"an engine needs an NVIDIA GPU: {found.problem}; use --backend onnxruntime"
             )
-        self._flavour = flavour
-        trt = flavour.module
-        self._messages = messages = Messages(trt)
-        self._runtime = trt.Runtime(messages.logger)
+        self._flavour, self._messages = flavour, Messages(flavour.module)
+        try:
+            self._load(plan, kernels)
+        except BaseException:
+            # Kept alive by the exception's traceback, they would crash the interpreter's exit.
+            self.close()
+            raise
+
+    def _load(self, plan: bytes, kernels: bytes) -> None:
+        flavour, messages = self._flavour, self._messages
+        self._runtime = flavour.module.Runtime(messages.logger)
         self._runtime.error_recorder = messages.recorder
         engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
@@ -61,14 +68,16 @@ class Engine:
                 "it again with: edgepose-build --rebuild"
             )
         self._engine = engine
+        del engine
         self._kernels: api.RtxIRuntimeCache | None = None
-        context = engine.create_execution_context(*self._config(kernels))
+        context = self._engine.create_execution_context(*self._config(kernels))
         if context is None:
             raise EngineError(
                 f"there is no room on the GPU for the engine: {messages.reason()}; close other "
                 "programs or build with a smaller --batch or --workspace"
             )
         self._context = context
+        del context
         self.tensors = self._tensors()
 
     def _config(self, kernels: bytes) -> Sequence[api.RtxIRuntimeConfig]:
@@ -142,7 +151,8 @@ class Engine:
     def close(self) -> None:
         """Give the GPU's memory back; nothing can be called afterwards."""
         # In this order: each needs the one after it.
-        del self._context, self._kernels, self._engine, self._runtime
+        for name in ("_context", "_kernels", "_engine", "_runtime"):
+            self.__dict__.pop(name, None)
 
     def kernels(self) -> bytes:
         """Kernels compiled so far, to be given to the next load; empty but for TensorRT-RTX."""

@@ -354,6 +354,28 @@ def test_a_network_that_changed_after_the_build(one_stage, engines, tmp_path):
     assert before.items() <= contents(engines).items()
 
 
+def test_a_network_that_tensorrt_cannot_read(one_stage, tmp_path):
+    """Its objects must be gone before the interpreter is, or that ends in a crash."""
+    from onnx import TensorProto, helper
+
+    node = helper.make_node("StringNormalizer", ["x"], ["y"], name="shout")
+    x, y = (helper.make_tensor_value_info(name, TensorProto.STRING, [1]) for name in "xy")
+    graph = helper.make_graph([node], "g", [x], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    folder = Path(shutil.copytree(one_stage, tmp_path / "strange"))
+    old = hashlib.sha256((folder / "stage1.onnx").read_bytes()).hexdigest()
+    (folder / "stage1.onnx").write_bytes(model.SerializeToString())
+    new = hashlib.sha256(model.SerializeToString()).hexdigest()
+    toml = folder / "bundle.toml"
+    toml.write_text(toml.read_text().replace(old, new))
+    options = (*TARGET, "--precision", "fp32", "--out", tmp_path / "e")
+    text = sentence(build(folder, *options))
+    assert re.search(r"cannot build it: .*(StringNormalizer|shout|STRING)", text)
+    # float16 has nothing to do here, but must not crash either.
+    assert sentence(build(folder, *options[:2], "--out", tmp_path / "e"))
+    assert contents(tmp_path / "e") == {}
+
+
 @contextlib.contextmanager
 def mounted(folder: Path, *options: str):
     """A tmpfs on ``folder``; skips where mounting is not allowed."""

@@ -6,6 +6,7 @@ import gc
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -187,6 +188,17 @@ def test_a_plan_that_tensorrt_refuses(gpu, bundle, monkeypatch):
     with pytest.raises(EngineError) as caught:
         TensorRt().load(first(bundle))
     assert "refuses the engine: the plan is of another planet; build it again" in str(caught.value)
+
+
+def test_no_room_on_the_gpu(gpu, bundle, monkeypatch):
+    TensorRt().load(first(bundle)).close()
+    refuse = SimpleNamespace(create_execution_context=lambda *_: None)
+    runtime = SimpleNamespace(deserialize_cuda_engine=lambda _: refuse, error_recorder=None)
+    backend = TensorRt()
+    monkeypatch.setattr(backend._flavour.module, "Runtime", lambda _: runtime)
+    with pytest.raises(EngineError, match=r"no room on the GPU for the engine: .*smaller --batch"):
+        backend.load(first(bundle))
+    assert not gpu.memory
 
 
 def test_a_file_that_is_no_network_of_its_bundle(gpu, tmp_path, bundle):
