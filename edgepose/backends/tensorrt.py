@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.bundle import Bundle
+from edgepose.bundle import SHIPPED, Bundle
 from edgepose.engine.adapter import Flavour, open_flavour
 from edgepose.engine.build import Network, Report, Request, choose_targets, engines, networks
 from edgepose.engine.cache import Cache, default_folder, write_whole
@@ -169,11 +169,13 @@ class TensorRt:
         build: bool = True,
         report: Report | None = None,
         flavour: str = "auto",
+        options: tuple[str, ...] = (),
     ) -> None:
         """Find TensorRT and the GPU.
 
         ``threads`` means nothing here. ``build`` False: stop if an engine is missing. ``report`` is
-        told about builds. Raises EngineError or BackendError with the remedy.
+        told about builds. ``options`` of ``edgepose-build`` that ask for the same engines, for the
+        sentence that tells how to build them. Raises EngineError or BackendError with the remedy.
         """
         found = driver()
         if not found.gpus:
@@ -183,7 +185,7 @@ class TensorRt:
         self._flavour = open_flavour(flavour)
         self._targets, self._cuda = choose_targets(self._flavour, "host", found)
         self._device = Device()
-        self._recipe, self._build = recipe or Recipe(), build
+        self._recipe, self._build, self._options = recipe or Recipe(), build, options
         self._report = report or Silent()
 
     @property
@@ -203,7 +205,9 @@ class TensorRt:
         """The engine of ``network``, found, or built and measured."""
         from edgepose.engine.verify import Verifier
 
-        request = Request(bundle, self._flavour, self._targets, self._cuda, self._recipe)
+        folder = () if bundle.folder == SHIPPED else (str(bundle.folder),)
+        options = (*folder, *self._options)
+        request = Request(bundle, self._flavour, self._targets, self._cuda, self._recipe, options)
         cache = Cache(default_folder())
         check = Verifier(bundle, lambda _, plan: self._network(plan, None))
         (engine,) = engines(request, [network], cache, self._report, build=self._build, check=check)

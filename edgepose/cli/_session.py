@@ -120,9 +120,11 @@ def _backend(options: Options) -> Iterator[str | Backend]:
     from edgepose.cli._building import Live
     from edgepose.engine.recipe import Recipe, read_recipe
 
-    recipe = read_recipe(options.recipe) if options.recipe is not None else Recipe()
+    recipe, again = Recipe(), tuple[str, ...]()
+    if options.recipe is not None:
+        recipe, again = read_recipe(options.recipe), ("--recipe", str(options.recipe))
     with Live(Console(stderr=True, highlight=False)) as report:
-        yield TensorRt(recipe=recipe, build=options.build, report=report)
+        yield TensorRt(recipe=recipe, build=options.build, report=report, options=again)
 
 
 class _Sinks:

@@ -103,21 +103,8 @@ class TensorIOMode(Protocol):
     INPUT: Any
 
 
-class ITensor(Protocol):
-    """A network's input or output; -1 in ``shape`` is open."""
-
-    name: str
-    shape: Shape
-
-
 class INetworkDefinition(Protocol):
-    """A network while it is built."""
-
-    num_inputs: int
-
-    def get_input(self, index: int, /) -> ITensor:
-        """One of the inputs."""
-        ...
+    """A network while it is built; only handed on."""
 
 
 class IOptimizationProfile(Protocol):

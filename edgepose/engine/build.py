@@ -222,7 +222,11 @@ def _found(
     for network in wanted:
         manifest, reason = cache.find(request.bundle.name, request.identity(network))
         if manifest is not None:
-            found[network.name] = Engine(network, manifest, False, cache.read(manifest))
+            try:
+                found[network.name] = Engine(network, manifest, False, cache.read(manifest))
+            except EngineError as error:
+                remedy = f"build it again with: {request.command('--rebuild')}"
+                raise EngineError(f"{error}; {remedy}") from error
         elif not build:
             text = reason or f"there is no engine for {network.name} in {cache.folder}"
             raise EngineError(f"{text}; build it with: {request.command()}")

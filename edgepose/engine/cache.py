@@ -64,23 +64,22 @@ class Cache:
         return None, nearest[1] if nearest else ""
 
     def read(self, manifest: Manifest) -> bytes:
-        """A plan, checked against its manifest; EngineError if it is damaged."""
+        """A plan, checked against its manifest; EngineError, less a remedy, if it is damaged."""
         path = self.folder / manifest.plan
-        remedy = "build it again with: edgepose-build --rebuild"
         try:
             plan = path.read_bytes()
         except OSError as error:
-            raise EngineError(f"cannot read engine {path} ({error.strerror}); {remedy}") from error
+            raise EngineError(f"cannot read engine {path} ({error.strerror})") from error
         if len(plan) != manifest.bytes:
             raise EngineError(
                 f"engine {path} is damaged: it has {len(plan)} bytes, its manifest says "
-                f"{manifest.bytes}; {remedy}"
+                f"{manifest.bytes}"
             )
         found = hashlib.sha256(plan).hexdigest()
         if found != manifest.sha256:
             raise EngineError(
                 f"engine {path} is damaged: its SHA-256 is {found[:12]}…, its manifest says "
-                f"{manifest.sha256[:12]}…; {remedy}"
+                f"{manifest.sha256[:12]}…"
             )
         return plan
 

@@ -20,7 +20,6 @@ from edgepose.errors import EngineError
 if TYPE_CHECKING:
     import onnx
 
-PRECISIONS = ("fp16", "bf16", "fp32")
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _BFLOAT16_OPSET = 22
 

@@ -77,29 +77,22 @@ class _Format(msgspec.Struct):
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read and validate a manifest; EngineError if it is damaged or of a newer format."""
+    """Read and validate a manifest; EngineError, less a remedy, if it is damaged or too new."""
     try:
         content = path.read_bytes()
         found = msgspec.json.decode(content, type=_Format).format
         if found > FORMAT:
             raise EngineError(
                 f"engine manifest {path} has format {found}, newer than {FORMAT}, the newest that "
-                "this edgepose reads; upgrade edgepose or run: edgepose-build --rebuild"
+                "this edgepose reads"
             )
         manifest = msgspec.json.decode(content, type=Manifest)
     except OSError as error:
-        raise EngineError(
-            f"cannot read the engine manifest {path} ({error.strerror}); make it readable or run: "
-            "edgepose-build --rebuild"
-        ) from error
+        raise EngineError(f"cannot read engine manifest {path} ({error.strerror})") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise EngineError(
-            f"engine manifest {path} is damaged ({error}); run: edgepose-build --rebuild"
-        ) from error
+        raise EngineError(f"engine manifest {path} is damaged ({error})") from error
     if Path(manifest.plan).name != manifest.plan:
-        raise EngineError(
-            f"engine manifest {path} names a plan outside its folder; run: edgepose-build --rebuild"
-        )
+        raise EngineError(f"engine manifest {path} names a plan outside its folder")
     return manifest
 
 

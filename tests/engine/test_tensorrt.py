@@ -143,6 +143,8 @@ def test_a_batch_of_another_shape(gpu, bundle, shape):
 def test_engines_are_built_once_and_not_where_that_is_not_wanted(gpu, bundle, notes):
     with pytest.raises(EngineError, match=r"no engine for stage1 in .*; build it with: edgepose-b"):
         TensorRt(build=False).load(first(bundle))
+    with pytest.raises(EngineError, match=r"with: edgepose-build --recipe mine\.toml$"):
+        TensorRt(build=False, options=("--recipe", "mine.toml")).load(first(bundle))
     TensorRt(report=notes).load(first(bundle))
     TensorRt(report=notes, build=False).load(first(bundle))
     assert notes.names == ["stage1"]
