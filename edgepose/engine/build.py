@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import shlex
 import time
 from collections.abc import Sequence
@@ -250,9 +251,12 @@ def _check(made: Sequence[Engine], check: Check, limits: Limits) -> None:
 def _refuse(drift: Drift, limits: Limits, what: str) -> None:
     if drift.pixels <= limits.pixels and drift.scores <= limits.scores:
         return
-    other = "--precision fp16 or fp32" if "bf16" in what else "--precision bf16 or fp32"
     if "fp32" in what:
         other = "a --recipe with wider limits"
+    elif "bf16" in what:
+        other = "--precision fp16 or fp32"
+    else:  # bfloat16 rounds more, but does not overflow
+        other = "--precision fp32" if math.isfinite(drift.pixels) else "--precision bf16 or fp32"
     raise EngineError(
         f"{what} is refused: joints drift by {drift.pixels:.3g} pixels on a 220-pixel person "
         f"(allowed {limits.pixels:g}) and scores by {drift.scores:.3g} (allowed "
