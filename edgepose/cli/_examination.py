@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -24,6 +25,7 @@ OK, OPTIONAL, BROKEN = "ok", "missing", "broken"
 _SIGN = {OK: "[green]✓[/]", OPTIONAL: "[yellow]–[/]", BROKEN: "[red]✗[/]"}
 _MODEL = Path("/proc/device-tree/model")  # names the board, on a Jetson
 _JETPACK = Path("/etc/nv_tegra_release")
+_NVCC = Path("/usr/local/cuda/bin/nvcc")
 _DRIVER = Path("/proc/driver/nvidia/version")
 
 
@@ -61,6 +63,7 @@ def examine(folder: Path | None) -> list[Finding]:
         _system,
         lambda: _gpu(found),
         lambda: _driver(found),
+        lambda: _toolkit(found),
         *(lambda name=name: _tensorrt(name, flavours.get(name)) for name in FLAVOURS),
         lambda: _pycuda(found),
         lambda: _package("onnx", "building engines needs it: pip install onnx"),
@@ -106,6 +109,20 @@ def _driver(found: Driver) -> Finding:
         return Finding("NVIDIA driver", "none", OPTIONAL, step)
     text = f"{version[1]}, " if version else ""
     return Finding("NVIDIA driver", f"{text}runs up to CUDA {found.cuda}")
+
+
+def _toolkit(found: Driver) -> Finding:
+    """The CUDA compiler: only pycuda's installation needs it."""
+    path = shutil.which("nvcc")
+    if path is not None:
+        return Finding("CUDA toolkit", path)
+    if _NVCC.exists():
+        step = f"for installing pycuda: export PATH={_NVCC.parent}:$PATH"
+        return Finding("CUDA toolkit", f"{_NVCC}, not on the PATH", OPTIONAL, step)
+    step = "needed only with a GPU"
+    if found.gpus:
+        step = "for installing pycuda: install the CUDA toolkit, see docs/jetson.md"
+    return Finding("CUDA toolkit", "not installed", OPTIONAL, step)
 
 
 def _flavour(name: str) -> Flavour | EngineError:

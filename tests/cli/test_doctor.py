@@ -15,7 +15,7 @@ from edgepose.engine.device import Driver, Gpu, driver
 
 ORIN = Driver("12.6", (Gpu("Orin", (8, 7), 8 << 30),))
 
-EVERY = """system GPU tensorrt tensorrt-rtx pycuda onnx onnxruntime openvino OpenCV cameras bundle
+EVERY = """system GPU CUDA-toolkit tensorrt tensorrt-rtx pycuda onnx onnxruntime openvino OpenCV cameras bundle
 engines"""
 
 
@@ -34,7 +34,8 @@ def test_on_this_machine():
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n") == 1
     found = {f["what"]: f for f in json.loads(done.stdout)}
-    for what in EVERY.split():
+    for word in EVERY.split():
+        what = word.replace("-toolkit", " toolkit")
         assert found[what]["found"]
         assert found[what]["state"] in ("ok", "missing")
     assert Bundle().name in found["bundle"]["found"]
@@ -73,12 +74,18 @@ def test_a_jetson_with_no_more_than_jetpack(monkeypatch, tmp_path):
     release.write_text("# R36 (release), REVISION: 4.0, GCID: 1, BOARD: generic\n")
     monkeypatch.setattr(_examination, "_MODEL", model)
     monkeypatch.setattr(_examination, "_JETPACK", release)
+    nvcc = tmp_path / "cuda" / "nvcc"
+    nvcc.parent.mkdir()
+    nvcc.touch()
+    monkeypatch.setattr(_examination, "_NVCC", nvcc)
+    monkeypatch.setenv("PATH", "")
     found = look(monkeypatch, ORIN)
     assert found["system"].found.startswith("NVIDIA Jetson Orin Nano, Linux")
     assert found["system"].found.endswith("Jetson Linux 36.4.0")
     assert found["GPU"].found == "Orin, sm87, 8.0 GiB"
     assert "CUDA 12.6" in found["NVIDIA driver"].found
     assert "apt install python3-libnvinfer" in found["tensorrt"].next
+    assert found["CUDA toolkit"].next.endswith(f"export PATH={nvcc.parent}:$PATH")
     assert found["tensorrt-rtx"].state == "missing"
 
 
