@@ -15,8 +15,8 @@ from edgepose.engine.device import Driver, Gpu, driver
 
 ORIN = Driver("12.6", (Gpu("Orin", (8, 7), 8 << 30),))
 
-EVERY = """system GPU CUDA-toolkit tensorrt tensorrt-rtx pycuda onnx onnxruntime openvino OpenCV cameras bundle
-engines"""
+EVERY = """system GPU CUDA-toolkit tensorrt tensorrt-rtx pycuda onnx onnxruntime openvino OpenCV
+cameras bundle engines"""
 
 
 def doctor(*arguments):
