@@ -2,6 +2,7 @@
 
 import os
 import sys
+from glob import glob
 from pathlib import Path
 
 from pybind11.setup_helpers import Pybind11Extension
@@ -19,8 +20,8 @@ setup(
     ext_modules=[
         Pybind11Extension(
             "edgepose._core",
-            ["csrc/core_bindings.cpp", "csrc/crop_cpu.cpp"],
-            depends=["csrc/crop.h"],
+            ["csrc/core_bindings.cpp", *sorted(glob("csrc/crop_cpu*.cpp"))],
+            depends=["csrc/crop.h", "csrc/crop_cpu.h", "csrc/crop_area.h"],
             include_dirs=["csrc"],
             extra_compile_args=flags,
             cxx_std=17,

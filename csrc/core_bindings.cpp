@@ -39,7 +39,7 @@ Frame as_frame(const py::array& frame) {
 void crop(const std::vector<py::array>& frames, const py::array_t<float, py::array::c_style>& boxes,
           const py::array_t<std::int64_t, py::array::c_style>& frame_index, py::array& out,
           std::array<float, 3> gain, std::array<float, 3> border, std::array<float, 3> padding,
-          bool antialias, std::size_t isa) {
+          bool antialias, std::size_t isa, std::size_t threads) {
   std::vector<Frame> views;
   views.reserve(frames.size());
   for (const py::array& frame : frames) views.push_back(as_frame(frame));
@@ -62,6 +62,7 @@ void crop(const std::vector<py::array>& frames, const py::array_t<float, py::arr
           "out must be C-contiguous and writable");
 
   require(isa < edgepose::cpu_isas().size(), "isa is out of range");
+  require(threads >= 1, "threads must be at least 1");
 
   CropSpec spec{};
   spec.height = static_cast<int>(out.shape(2));
@@ -78,12 +79,12 @@ void crop(const std::vector<py::array>& frames, const py::array_t<float, py::arr
   const Box* first = reinterpret_cast<const Box*>(boxes.data());
   const std::size_t count = static_cast<std::size_t>(n);
   void* to = out.mutable_data();
-  if (edgepose::estimate_cpu_ns(views.data(), first, frame_index.data(), count, spec) >
-      kReleaseGilNs) {
+  if (threads > 1 || edgepose::estimate_cpu_ns(views.data(), first, frame_index.data(), count,
+                                               spec) > kReleaseGilNs) {
     py::gil_scoped_release release;
-    edgepose::crop_cpu(views.data(), first, frame_index.data(), count, spec, to, isa);
+    edgepose::crop_cpu(views.data(), first, frame_index.data(), count, spec, to, isa, threads);
   } else {
-    edgepose::crop_cpu(views.data(), first, frame_index.data(), count, spec, to, isa);
+    edgepose::crop_cpu(views.data(), first, frame_index.data(), count, spec, to, isa, threads);
   }
 }
 
@@ -93,6 +94,7 @@ PYBIND11_MODULE(_core, m) {
   m.doc() = "edgepose's CPU kernels; use them through edgepose.crop.";
   m.def("crop", &crop, py::arg("frames"), py::arg("boxes").noconvert(),
         py::arg("frame_index").noconvert(), py::arg("out").noconvert(), py::arg("gain"),
-        py::arg("border"), py::arg("padding"), py::arg("antialias"), py::arg("isa") = 0);
+        py::arg("border"), py::arg("padding"), py::arg("antialias"), py::arg("isa") = 0,
+        py::arg("threads") = 1);
   m.def("cpu_isas", &edgepose::cpu_isas);
 }

@@ -149,13 +149,15 @@ inline void Axis::build(float lo, float hi, int size, std::int64_t extent, bool 
   }
 }
 
-// The instruction sets this machine can run, best first: "avx512", "avx2", "neon", "generic".
-std::vector<std::string> cpu_isas();
+// The instruction sets this machine can run, best first: of "avx512", "avx2", "neon", "scalar".
+const std::vector<std::string>& cpu_isas();
 
 // Crops boxes[i] out of frames[frame_index[i]] into the i-th crop of out, for i < count.
-// Every frame_index must be valid, and isa an index into cpu_isas(). One thread, no state kept.
+// Every frame_index must be valid, and isa an index into cpu_isas(). Boxes are shared out among
+// `threads`, which live as long as the call; no state is kept.
 void crop_cpu(const Frame* frames, const Box* boxes, const std::int64_t* frame_index,
-              std::size_t count, const CropSpec& spec, void* out, std::size_t isa = 0);
+              std::size_t count, const CropSpec& spec, void* out, std::size_t isa = 0,
+              std::size_t threads = 1);
 
 // A rough cost of that call in nanoseconds.
 double estimate_cpu_ns(const Frame* frames, const Box* boxes, const std::int64_t* frame_index,

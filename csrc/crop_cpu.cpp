@@ -1,329 +1,348 @@
-// The crop kernel on the CPU. Per output row: a vertical pass sums the source rows of its window
-// into one float row (contiguous, so it vectorises over pixels and channels alike), then a
-// horizontal pass sums the pixels of each window, then colour and the planar store. Nothing but
-// that one row lives in between.
-//
-// One portable body is compiled for several instruction sets; the best one is picked at run time.
-#include <cstring>
+// The crop kernel on the CPU: picks the instruction set, plans each box and drives its rows. The
+// inner loops are in crop_cpu_<instruction set>.cpp; crop_cpu.h says how they work.
+#include "crop_cpu.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <future>
 #include <string>
 #include <vector>
-
-#include "crop.h"
-
-#if defined(__x86_64__)
-#include <cpuid.h>
-#include <immintrin.h>
-#endif
-
-#define EDGEPOSE_INLINE inline __attribute__((always_inline))
 
 namespace edgepose {
 namespace {
 
-// Four floats: one pixel (B, G, R) and one float of its neighbour that nobody reads.
-typedef float Pixel __attribute__((vector_size(16), aligned(4), may_alias));
+using cpu::Columns;
+using cpu::InstructionSet;
+using cpu::kOne;
+using cpu::kPositionBits;
+using cpu::OutputRow;
+using cpu::Tap;
+using cpu::Tile;
+using cpu::Windows;
+
+constexpr double kPositionUnit = static_cast<double>(std::int64_t{1} << kPositionBits);
+
+// How far out fixed-point positions are held, and how far strips reduce vertically: their float
+// sums must not grow long.
+constexpr float kMaxStripEdge = 65536.0f;
+constexpr double kMaxStripWindow = 64.0;
+
+std::vector<const InstructionSet*> find_sets() {
+  std::vector<const InstructionSet*> found;
+#if defined(__x86_64__)
+  for (const InstructionSet* set : {&cpu::kAvx512, &cpu::kAvx2})
+    if (set->present()) found.push_back(set);
+#elif defined(__aarch64__)
+  found.push_back(&cpu::kNeon);
+#endif
+  found.push_back(&cpu::kScalar);
+  return found;
+}
+
+const std::vector<const InstructionSet*>& sets() {
+  static const std::vector<const InstructionSet*> found = find_sets();
+  return found;
+}
 
 struct Scratch {
   Axis x, y;
-  std::vector<float> row;        // BGR, the vertical sums
-  std::vector<float> resampled;  // BGR-, one per output
-  std::vector<float> planes;     // R, G, B rows when the output needs one more conversion
+  Columns columns;
+  std::vector<float> row, resampled, planes, coverage;
+  std::vector<std::uint8_t> staged, narrow;
+  std::vector<OutputRow> rows;
+  std::vector<Tap> taps;
 };
 
-// row[i] (+)= sum over k < kRows of weights[k] * source[k * stride + i]
-template <bool kAdd, int kRows>
-EDGEPOSE_INLINE void sum_rows(const std::uint8_t* source, std::ptrdiff_t stride,
-                              const float* weights, std::ptrdiff_t n, float* __restrict row) {
-  for (std::ptrdiff_t i = 0; i < n; ++i) {
-    float sum = kAdd ? row[i] : 0.0f;
-    for (int k = 0; k < kRows; ++k) sum += weights[k] * static_cast<float>(source[k * stride + i]);
-    row[i] = sum;
-  }
+template <class T>
+T* grow(std::vector<T>& buffer, std::ptrdiff_t size) {
+  if (static_cast<std::ptrdiff_t>(buffer.size()) < size)
+    buffer.resize(static_cast<std::size_t>(size));
+  return buffer.data();
 }
 
-constexpr std::int32_t kMaxRows = 6;
-
-// The same for 1 to kMaxRows rows.
-template <bool kAdd>
-EDGEPOSE_INLINE void sum_some_rows(const std::uint8_t* source, std::ptrdiff_t stride,
-                                   const float* weights, std::int32_t rows, std::ptrdiff_t n,
-                                   float* row) {
-  switch (rows) {
-    case 1:
-      return sum_rows<kAdd, 1>(source, stride, weights, n, row);
-    case 2:
-      return sum_rows<kAdd, 2>(source, stride, weights, n, row);
-    case 3:
-      return sum_rows<kAdd, 3>(source, stride, weights, n, row);
-    case 4:
-      return sum_rows<kAdd, 4>(source, stride, weights, n, row);
-    case 5:
-      return sum_rows<kAdd, 5>(source, stride, weights, n, row);
-    default:
-      return sum_rows<kAdd, 6>(source, stride, weights, n, row);
-  }
-}
-
-EDGEPOSE_INLINE void vertical(const std::uint8_t* source, std::ptrdiff_t stride,
-                              const float* weights, std::int32_t count, std::ptrdiff_t n,
-                              float* row) {
-  sum_some_rows<false>(source, stride, weights, std::min(count, kMaxRows), n, row);
-  for (std::int32_t k = kMaxRows; k < count; k += kMaxRows)
-    sum_some_rows<true>(source + k * stride, stride, weights + k, std::min(count - k, kMaxRows), n,
-                        row);
-}
-
-EDGEPOSE_INLINE Pixel load(const float* p) { return *reinterpret_cast<const Pixel*>(p); }
-EDGEPOSE_INLINE void store(float* p, Pixel v) { *reinterpret_cast<Pixel*>(p) = v; }
-
-template <int kTaps>
-EDGEPOSE_INLINE void horizontal_fixed(const float* row, const Axis& axis, std::ptrdiff_t size,
-                                      float* __restrict out) {
-  const Axis::Taps* taps = axis.taps.data();
-  const float* weights = axis.lengths.data();
-  for (std::ptrdiff_t j = 0; j < size; ++j, weights += kTaps) {
-    const float* p = row + 3 * taps[j].start;
-    Pixel sum = weights[0] * load(p);
-    for (int k = 1; k < kTaps; ++k) sum += weights[k] * load(p + 3 * k);
-    store(out + 4 * j, sum);
-  }
-}
-
-EDGEPOSE_INLINE void horizontal(const float* row, const Axis& axis, std::ptrdiff_t size,
-                                float* out) {
-  switch (axis.fixed_taps) {
-    case 1:
-      return horizontal_fixed<1>(row, axis, size, out);
-    case 2:
-      return horizontal_fixed<2>(row, axis, size, out);
-    case 3:
-      return horizontal_fixed<3>(row, axis, size, out);
-    case 4:
-      return horizontal_fixed<4>(row, axis, size, out);
-    case 5:
-      return horizontal_fixed<5>(row, axis, size, out);
-    case 6:
-      return horizontal_fixed<6>(row, axis, size, out);
-    default:
-      break;
-  }
-  // Summed in blocks: the rounding of thousands of equal addends would otherwise add up.
-  constexpr std::int32_t kBlock = 64;
-  for (std::ptrdiff_t j = 0; j < size; ++j) {
-    const Axis::Taps& t = axis.taps[static_cast<std::size_t>(j)];
-    const float* p = row + 3 * t.start;
-    const float* weights = axis.lengths.data() + t.offset;
-    const std::int32_t count = axis.fixed_taps ? axis.fixed_taps : t.count;
-    Pixel sum = {};
-    for (std::int32_t begin = 0; begin < count; begin += kBlock) {
-      const std::int32_t end = std::min(begin + kBlock, count);
-      Pixel part = {};
-      for (std::int32_t k = begin; k < end; ++k) part += weights[k] * load(p + 3 * k);
-      sum += part;
-    }
-    store(out + 4 * j, sum);
-  }
-}
-
-// One output row of the three channels: colour, and BGR to RGB planes.
-EDGEPOSE_INLINE void finish(const float* resampled, const float* coverage, std::ptrdiff_t size,
-                            const float* gain, const float* border, const float* padding,
-                            float* __restrict r, float* __restrict g, float* __restrict b) {
-  const float gain_r = gain[0], gain_g = gain[1], gain_b = gain[2];
-  const float border_r = border[0], border_g = border[1], border_b = border[2];
-  const float padding_r = padding[0], padding_g = padding[1], padding_b = padding[2];
-  for (std::ptrdiff_t j = 0; j < size; ++j) {
-    const float in = coverage[j];
-    b[j] = resampled[4 * j] * gain_b + (padding_b - border_b * in);
-    g[j] = resampled[4 * j + 1] * gain_g + (padding_g - border_g * in);
-    r[j] = resampled[4 * j + 2] * gain_r + (padding_r - border_r * in);
-  }
-}
-
-// IEEE float to half, round to nearest even.
-inline std::uint16_t half_from_float(float value) {
-  std::uint32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  const std::uint32_t sign = (bits >> 16) & 0x8000u;
-  bits &= 0x7fffffffu;
-  if (bits > 0x7f800000u) return static_cast<std::uint16_t>(sign | 0x7e00u);
-  if (bits >= 0x47800000u) return static_cast<std::uint16_t>(sign | 0x7c00u);
-  if (bits < 0x38800000u) {
-    // Subnormal: adding 0.5 puts the bits in place and lets the FPU round them.
-    std::memcpy(&value, &bits, sizeof value);
-    value += 0.5f;
-    std::memcpy(&bits, &value, sizeof bits);
-    return static_cast<std::uint16_t>(sign | (bits - 0x3f000000u));
-  }
-  bits += 0xc8000fffu + ((bits >> 13) & 1u);  // rebias the exponent, round half to even
-  return static_cast<std::uint16_t>(sign | (bits >> 13));
-}
-
-using ToHalf = void (*)(const float*, std::ptrdiff_t, std::uint16_t*);
-
-void to_half(const float* in, std::ptrdiff_t n, std::uint16_t* out) {
-  for (std::ptrdiff_t i = 0; i < n; ++i) {
-#if defined(__aarch64__)
-    const __fp16 half = static_cast<__fp16>(in[i]);
-    std::memcpy(out + i, &half, sizeof half);
-#else
-    out[i] = half_from_float(in[i]);
-#endif
-  }
-}
-
-#if defined(__x86_64__)
-__attribute__((target("avx2,f16c"))) void to_half_f16c(const float* in, std::ptrdiff_t n,
-                                                       std::uint16_t* out) {
-  std::ptrdiff_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    const __m128i half = _mm256_cvtps_ph(_mm256_loadu_ps(in + i), _MM_FROUND_TO_NEAREST_INT);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), half);
-  }
-  for (; i < n; ++i) out[i] = half_from_float(in[i]);
-}
-#endif
-
-// One crop; the axes and buffers in `scratch` are ready.
-template <ToHalf kToHalf>
-EDGEPOSE_INLINE void crop_one(const Frame& frame, const CropSpec& spec, Scratch& scratch,
-                              void* out) {
-  const Axis& ax = scratch.x;
-  const Axis& ay = scratch.y;
-  const std::ptrdiff_t width = spec.width;
-  const std::ptrdiff_t plane = spec.height * width;
-  const double share = 1.0 / (ax.window * ay.window);
-  float gain[3];
-  for (int c = 0; c < 3; ++c) gain[c] = static_cast<float>(spec.colour.gain[c] * share);
-
-  float* row = scratch.row.data();
-  float* resampled = scratch.resampled.data();
-  float* planes = scratch.planes.data();
-  for (int i = 0; i < spec.height; ++i) {
-    const Axis::Taps& t = ay.taps[static_cast<std::size_t>(i)];
-    if (t.count > 0 && ax.pixels > 0) {
-      const std::uint8_t* source =
-          frame.data + (ay.first + t.start) * frame.row_stride + 3 * ax.first;
-      vertical(source, frame.row_stride, ay.lengths.data() + t.offset, t.count, 3 * ax.pixels, row);
-      horizontal(row, ax, width, resampled);
-    } else {
-      std::fill(resampled, resampled + 4 * width, 0.0f);
-    }
-    float border[3];
-    const float in = ay.coverage[static_cast<std::size_t>(i)];
-    for (int c = 0; c < 3; ++c) border[c] = spec.colour.gain[c] * spec.colour.border[c] * in;
-    const std::ptrdiff_t at = i * width;
-    if (spec.format == Format::kFloat32) {
-      float* to = static_cast<float*>(out) + at;
-      finish(resampled, ax.coverage.data(), width, gain, border, spec.colour.padding, to,
-             to + plane, to + 2 * plane);
-    } else {
-      std::uint16_t* to = static_cast<std::uint16_t*>(out) + at;
-      finish(resampled, ax.coverage.data(), width, gain, border, spec.colour.padding, planes,
-             planes + width, planes + 2 * width);
-      for (int c = 0; c < 3; ++c) kToHalf(planes + c * width, width, to + c * plane);
-    }
-  }
-}
-
-void run_portable(const Frame& frame, const CropSpec& spec, Scratch& scratch, void* out) {
-  crop_one<to_half>(frame, spec, scratch, out);
-}
-
-#if defined(__x86_64__)
-__attribute__((target("avx2,fma,f16c"))) void run_avx2(const Frame& frame, const CropSpec& spec,
-                                                       Scratch& scratch, void* out) {
-  crop_one<to_half_f16c>(frame, spec, scratch, out);
-}
-
-__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c"))) void run_avx512(
-    const Frame& frame, const CropSpec& spec, Scratch& scratch, void* out) {
-  crop_one<to_half_f16c>(frame, spec, scratch, out);
-}
-#endif
-
-struct Path {
-  const char* name;
-  void (*run)(const Frame&, const CropSpec&, Scratch&, void*);
-};
-
-#if defined(__x86_64__)
-bool has_f16c() {  // not every compiler's __builtin_cpu_supports knows it
-  unsigned a, b, c, d;
-  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
-}
-#endif
-
-std::vector<Path> find_paths() {
-  std::vector<Path> found;
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
-  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-  if (avx2 && avx512) found.push_back({"avx512", run_avx512});
-  if (avx2) found.push_back({"avx2", run_avx2});
-#endif
-#if defined(__aarch64__)
-  found.push_back({"neon", run_portable});
-#else
-  found.push_back({"generic", run_portable});
-#endif
-  return found;
-}
-
-const std::vector<Path>& paths() {
-  static const std::vector<Path> found = find_paths();
-  return found;
-}
-
-void fill_padding(const CropSpec& spec, void* out) {
-  const std::size_t plane =
-      static_cast<std::size_t>(spec.height) * static_cast<std::size_t>(spec.width);
-  for (std::size_t c = 0; c < 3; ++c) {
+void fill(const CropSpec& spec, std::ptrdiff_t plane, void* out) {
+  for (std::ptrdiff_t c = 0; c < 3; ++c) {
     const float value = spec.colour.padding[c];
     if (spec.format == Format::kFloat32)
       std::fill_n(static_cast<float*>(out) + c * plane, plane, value);
     else
-      std::fill_n(static_cast<std::uint16_t*>(out) + c * plane, plane, half_from_float(value));
+      std::fill_n(static_cast<std::uint16_t*>(out) + c * plane, plane, cpu::half_from_float(value));
   }
+}
+
+// The frame's rows from the pixel at which the first window begins. A row of which more bytes might
+// be read than the frame has is copied between zeros first.
+class SourceRows {
+ public:
+  SourceRows(const Frame& frame, std::int64_t first, std::ptrdiff_t reach,
+             std::ptrdiff_t rows_per_tile, std::vector<std::uint8_t>& buffer)
+      : data_(frame.data), stride_(frame.row_stride), reach_(reach) {
+    if (first >= 0 && 3 * first + reach <= 3 * frame.width) {
+      data_ += 3 * first;
+      return;
+    }
+    const std::int64_t from = std::clamp<std::int64_t>(first, 0, frame.width);
+    const std::int64_t to = std::clamp<std::int64_t>(first + reach / 3, from, frame.width);
+    data_ += 3 * from;
+    inside_ = static_cast<std::size_t>(3 * (to - from));
+    margin_ = 3 * (from - first);
+    buffer.assign(static_cast<std::size_t>(rows_per_tile * reach), 0);
+    staged_ = buffer.data();
+  }
+
+  void begin_tile() {
+    newest_ = -1;
+    place_ = staged_ - reach_;
+  }
+
+  // y is the newest row of this tile, the one before it, or beyond them.
+  const std::uint8_t* operator[](std::int64_t y) {
+    const std::uint8_t* row = data_ + y * stride_;
+    if (!staged_) return row;
+    if (y > newest_) {
+      place_ += reach_;
+      if (inside_) std::memcpy(place_ + margin_, row, inside_);
+      newest_ = y;
+      return place_;
+    }
+    return place_ - (newest_ - y) * reach_;
+  }
+
+ private:
+  const std::uint8_t* data_;
+  std::ptrdiff_t stride_;
+  std::ptrdiff_t reach_;
+  std::size_t inside_ = 0;
+  std::ptrdiff_t margin_ = 0;
+  std::uint8_t* staged_ = nullptr;
+  std::uint8_t* place_ = nullptr;
+  std::int64_t newest_ = -1;
+};
+
+// Share of each window that lies inside [0, extent) when pixel `first` is the windows' first.
+class Coverage {
+ public:
+  Coverage(const Windows& windows, std::int64_t first, std::int64_t extent)
+      : windows_(windows), first_(first * kOne), end_(extent * kOne) {}
+
+  bool complete() const { return at(0) >= 0 && at(windows_.size - 1) + windows_.length <= end_; }
+
+  void write(float* out) const {
+    for (std::ptrdiff_t j = 0; j < windows_.size; ++j) {
+      const std::int64_t inside = std::clamp<std::int64_t>(at(j) + windows_.length, 0, end_) -
+                                  std::clamp<std::int64_t>(at(j), 0, end_);
+      out[j] = static_cast<float>(inside) / static_cast<float>(windows_.length);
+    }
+  }
+
+ private:
+  std::int64_t at(std::int64_t j) const {
+    const std::int64_t half = std::int64_t{1} << (cpu::kPositionToTable - 1);
+    return first_ + ((windows_.edge + j * windows_.step + half) >> cpu::kPositionToTable);
+  }
+
+  const Windows& windows_;
+  std::int64_t first_, end_;
+};
+
+// Four floats of a Tap or an OutputRow.
+typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
+
+void store(float* out, Four value) { *reinterpret_cast<Four*>(out) = value; }
+
+// The windows along y, and the colour.
+struct Height {
+  std::int64_t top, step;  // in 2^-kPositionBits pixels
+  float length;            // of a window, in pixels
+  std::int64_t extent;     // of the frame
+  Four gain;               // per 1 / kOne level and pixel of a window
+  Four border, padding;    // gain * border, and that normalised
+
+  std::int64_t position(std::ptrdiff_t row) const { return top + row * step; }
+  static float fraction(std::int64_t position) {
+    constexpr int kShift = kPositionBits - 24;
+    return static_cast<float>((position >> kShift) & 0xffffff) * (1.0f / (1 << 24));
+  }
+  bool inside(std::ptrdiff_t rows) const {
+    const std::int64_t last = position(rows - 1) >> kPositionBits;
+    return top >= 0 && static_cast<float>(extent - last) >= length + 1.0f;
+  }
+};
+
+// Rows of which every window is one pixel long and lies in the frame.
+void plan_pairs(const Height& height, std::ptrdiff_t begin, std::ptrdiff_t count,
+                SourceRows& source, OutputRow* row, Tap* tap) {
+  store(row->offset, height.padding - height.border);
+  for (std::ptrdiff_t i = begin; i < begin + count; ++i, tap += 2) {
+    const std::int64_t position = height.position(i);
+    const float fraction = Height::fraction(position);
+    const std::int64_t y = position >> kPositionBits;
+    tap[0].row = source[y];
+    tap[1].row = source[y + 1];
+    store(tap[0].weight, height.gain * (1.0f - fraction));
+    store(tap[1].weight, height.gain * fraction);
+  }
+}
+
+void plan_rows(const Height& height, std::ptrdiff_t begin, std::ptrdiff_t count, SourceRows& source,
+               bool inside, OutputRow* row, Tap* tap) {
+  // Shorter taps are rounding.
+  constexpr float kSliver = 1e-6f;
+  for (std::ptrdiff_t i = begin; i < begin + count; ++i, ++row) {
+    const std::int64_t position = height.position(i);
+    std::int64_t y = position >> kPositionBits;
+    float from = Height::fraction(position);
+    float to = from + height.length;  // both from y on
+    float covered = 0.0f;
+    const Tap* const first = tap;
+    for (; to > kSliver; ++y, from = 0.0f, to -= 1.0f) {
+      if (y < 0 || y >= height.extent) continue;
+      const float weight = std::min(to, 1.0f) - from;
+      tap->row = source[y];
+      store(tap->weight, height.gain * weight);
+      covered += weight;
+      ++tap;
+    }
+    row->taps = static_cast<int>(tap - first);
+    const Four border = height.border * std::min(covered / height.length, 1.0f);
+    store(row->offset, inside ? height.padding - border : height.padding);
+    store(row->slope, border);
+  }
+}
+
+// Whether positions stay in range and Q14 weights hold the contract.
+bool suits_strips(const Box& box, const Frame& frame, const CropSpec& spec) {
+  const auto is_level = [](float v) { return v >= 0.0f && v <= 255.0f; };
+  const float* border = spec.colour.border;
+  return box.x0 >= -kMaxStripEdge && box.y0 >= -kMaxStripEdge && box.x1 <= kMaxStripEdge &&
+         box.y1 <= kMaxStripEdge && static_cast<float>(frame.width) <= kMaxStripEdge &&
+         is_level(border[0]) && is_level(border[1]) && is_level(border[2]);
+}
+
+// False: this box needs the area way.
+bool crop_strips(const InstructionSet& set, const Frame& frame, const Box& box,
+                 const CropSpec& spec, bool prefetch, Scratch& scratch, void* out) {
+  if (set.lanes == 0 || !suits_strips(box, frame, spec)) return false;
+  const auto fixed = [](double pixels) { return std::llrint(pixels * kPositionUnit); };
+  const double step_x = (static_cast<double>(box.x1) - box.x0) / spec.width;
+  const double step_y = (static_cast<double>(box.y1) - box.y0) / spec.height;
+  const double window_x = spec.antialias ? std::max(1.0, step_x) : 1.0;
+  const double window_y = spec.antialias ? std::max(1.0, step_y) : 1.0;
+  if (window_x > kMaxStripWindow || window_y > kMaxStripWindow) return false;
+
+  const std::int64_t left = fixed(box.x0 + 0.5 * step_x - 0.5 * window_x);
+  const std::int64_t first = left >> kPositionBits;
+  const Windows windows = {left - (first << kPositionBits), fixed(step_x),
+                           static_cast<std::int32_t>(std::lrint(window_x * kOne)), spec.width};
+  Columns& columns = scratch.columns;
+  if (!set.plan(windows, &columns)) return false;
+
+  // Narrower crops than a strip are computed as wide as one and copied.
+  const bool narrow = spec.width < set.lanes;
+  const std::ptrdiff_t pitch = std::max(spec.width, set.lanes);
+  const std::ptrdiff_t plane = spec.height * pitch;
+  const std::ptrdiff_t item = spec.format == Format::kFloat32 ? 4 : 2;
+  std::uint8_t* target = static_cast<std::uint8_t*>(out);
+  if (narrow) target = grow(scratch.narrow, 3 * plane * item);
+
+  Height height = {fixed(box.y0 + 0.5 * step_y - 0.5 * window_y),
+                   fixed(step_y),
+                   static_cast<float>(window_y),
+                   frame.height,
+                   {},
+                   {},
+                   {}};
+  for (int c = 0; c < 3; ++c) {
+    height.gain[c] = static_cast<float>(spec.colour.gain[c] / (windows.length * window_y));
+    height.border[c] = spec.colour.gain[c] * spec.colour.border[c];
+    height.padding[c] = spec.colour.padding[c];
+  }
+
+  // A tile's outputs stay in the first-level cache until its neighbouring strips are written, and
+  // those of the next tile with them where they have to be fetched.
+  const std::ptrdiff_t tile_height =
+      std::clamp<std::ptrdiff_t>((prefetch ? 1024 : 4096) / pitch, 1, spec.height);
+  const auto most_taps = static_cast<std::ptrdiff_t>(window_y) + 2;
+  OutputRow* rows = grow(scratch.rows, tile_height);
+  Tap* taps = grow(scratch.taps, tile_height * most_taps);
+  SourceRows source(frame, first, columns.reach, tile_height * most_taps, scratch.staged);
+  const Coverage coverage(windows, first, frame.width);
+  const bool inside = coverage.complete() && height.inside(spec.height);
+  if (!inside) coverage.write(grow(scratch.coverage, pitch));
+  const bool pairs = inside && window_y == 1.0;
+  const std::ptrdiff_t source_ahead =
+      static_cast<std::ptrdiff_t>(step_y * static_cast<double>(tile_height)) * frame.row_stride;
+  for (std::ptrdiff_t begin = 0; begin < spec.height; begin += tile_height) {
+    const std::ptrdiff_t count = std::min<std::ptrdiff_t>(tile_height, spec.height - begin);
+    source.begin_tile();
+    if (pairs)
+      plan_pairs(height, begin, count, source, rows, taps);
+    else
+      plan_rows(height, begin, count, source, inside, rows, taps);
+    set.strips({&columns, rows, taps, count, pitch, inside ? nullptr : scratch.coverage.data(),
+                pairs, spec.format, target + begin * pitch * item, pitch, plane,
+                prefetch ? tile_height * pitch : 0, source_ahead});
+  }
+  if (narrow)
+    for (std::ptrdiff_t i = 0; i < 3 * spec.height; ++i)
+      std::memcpy(static_cast<std::uint8_t*>(out) + i * spec.width * item,
+                  target + i * pitch * item, static_cast<std::size_t>(spec.width * item));
+  return true;
+}
+
+void crop_area(const InstructionSet& set, const Frame& frame, const Box& box, const CropSpec& spec,
+               Scratch& scratch, void* out) {
+  scratch.x.build(box.x0, box.x1, spec.width, frame.width, spec.antialias);
+  scratch.y.build(box.y0, box.y1, spec.height, frame.height, spec.antialias);
+  // Zero-weight taps and the fourth lane read past the last pixel: finite zeros, never garbage.
+  const std::ptrdiff_t used = 3 * scratch.x.pixels;
+  constexpr std::ptrdiff_t kSpare = 3 * Axis::kMaxFixedTaps + 1;
+  float* row = grow(scratch.row, used + kSpare);
+  std::fill_n(row + used, kSpare, 0.0f);
+  float* planes = spec.format == Format::kFloat16 ? grow(scratch.planes, 3 * spec.width) : nullptr;
+  set.area(
+      {&frame, &spec, &scratch.x, &scratch.y, row, grow(scratch.resampled, 4 * spec.width), planes},
+      out);
 }
 
 }  // namespace
 
 void crop_cpu(const Frame* frames, const Box* boxes, const std::int64_t* frame_index,
-              std::size_t count, const CropSpec& spec, void* out, std::size_t isa) {
-  const auto run = paths()[isa].run;
-  const std::size_t width = static_cast<std::size_t>(spec.width);
+              std::size_t count, const CropSpec& spec, void* out, std::size_t isa,
+              std::size_t threads) {
+  const InstructionSet& set = *sets()[isa];
+  const std::ptrdiff_t plane = static_cast<std::ptrdiff_t>(spec.height) * spec.width;
   const std::size_t bytes =
-      3 * static_cast<std::size_t>(spec.height) * width *
+      3 * static_cast<std::size_t>(plane) *
       (spec.format == Format::kFloat32 ? sizeof(float) : sizeof(std::uint16_t));
-  Scratch scratch;
-  scratch.resampled.resize(4 * width);
-  if (spec.format == Format::kFloat16) scratch.planes.resize(3 * width);
-  for (std::size_t i = 0; i < count; ++i) {
-    void* to = static_cast<char*>(out) + i * bytes;
-    const Box& box = boxes[i];
-    if (!is_croppable(box)) {
-      fill_padding(spec, to);
-      continue;
+  // A batch much larger than the second-level cache has left it when it is written again.
+  const bool prefetch = count * bytes > std::size_t{2} << 20;
+  std::atomic<std::size_t> next{0};
+  const auto work = [&] {
+    Scratch scratch;
+    for (std::size_t i = next++; i < count; i = next++) {
+      void* to = static_cast<char*>(out) + i * bytes;
+      if (!is_croppable(boxes[i])) {
+        fill(spec, plane, to);
+        continue;
+      }
+      const Frame& frame = frames[frame_index[i]];
+      if (!crop_strips(set, frame, boxes[i], spec, prefetch, scratch, to))
+        crop_area(set, frame, boxes[i], spec, scratch, to);
     }
-    const Frame& frame = frames[frame_index[i]];
-    scratch.x.build(box.x0, box.x1, spec.width, frame.width, spec.antialias);
-    scratch.y.build(box.y0, box.y1, spec.height, frame.height, spec.antialias);
-    // Zero-weight taps and the fourth lane read past the last pixel: finite zeros, never garbage.
-    const std::size_t used = 3 * static_cast<std::size_t>(scratch.x.pixels);
-    const std::size_t spare = 3 * Axis::kMaxFixedTaps + 1;
-    if (scratch.row.size() < used + spare) scratch.row.resize(used + spare);
-    std::fill_n(scratch.row.data() + used, spare, 0.0f);
-    run(frame, spec, scratch, to);
-  }
+  };
+  std::vector<std::future<void>> others;
+  for (std::size_t t = 1; t < std::min(threads, count); ++t)
+    others.push_back(std::async(std::launch::async, work));
+  work();
+  for (std::future<void>& other : others) other.get();
 }
 
 double estimate_cpu_ns(const Frame* frames, const Box* boxes, const std::int64_t* frame_index,
                        std::size_t count, const CropSpec& spec) {
-  constexpr double kPerOutput = 2.0;
-  constexpr double kPerSourcePixel = 0.3;
+  constexpr double kPerOutput = 0.3;
+  constexpr double kPerSourcePixel = 0.2;
   double ns = 0.0;
   for (std::size_t i = 0; i < count; ++i) {
     ns += kPerOutput * spec.height * spec.width;
@@ -339,9 +358,12 @@ double estimate_cpu_ns(const Frame* frames, const Box* boxes, const std::int64_t
   return ns;
 }
 
-std::vector<std::string> cpu_isas() {
-  std::vector<std::string> names;
-  for (const Path& path : paths()) names.emplace_back(path.name);
+const std::vector<std::string>& cpu_isas() {
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> all;
+    for (const InstructionSet* set : sets()) all.emplace_back(set->name);
+    return all;
+  }();
   return names;
 }
 

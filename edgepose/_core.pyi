@@ -14,5 +14,6 @@ def crop(
     padding: Sequence[float],
     antialias: bool,
     isa: int = 0,
+    threads: int = 1,
 ) -> None: ...
 def cpu_isas() -> list[str]: ...

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from edgepose.backends import Backend
 from edgepose.bundle import Bundle, StageSpec
-from edgepose.crop import crop
+from edgepose.crop import crop, info
 from edgepose.geometry import Float, denormalise, joint_boxes, refine, square_boxes
 
 
@@ -49,7 +49,8 @@ class Cascade:
         self.backend = backend.name
         self.specs = bundle.manifest.stages[:stages]
         self.networks = [backend.load(bundle.path(spec.file)) for spec in self.specs]
-        self.description = f"{bundle.name} on {backend.name}, {backend.precision}, crops on the CPU"
+        crops = f"crops on the CPU ({info().path})"
+        self.description = f"{bundle.name} on {backend.name}, {backend.precision}, {crops}"
 
     def __call__(self, frame: NDArray[np.uint8], boxes: ArrayLike) -> Poses:
         """Estimate the pose of every person.

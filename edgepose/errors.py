@@ -15,6 +15,10 @@ class BackendError(EdgeposeError):
     """A backend is unknown, not installed, or gives wrong results."""
 
 
+class CropError(EdgeposeError):
+    """A path of the crop kernel is unknown or cannot run on this machine."""
+
+
 class SourceError(EdgeposeError):
     """A camera, file, folder or stream cannot be opened or read."""
 

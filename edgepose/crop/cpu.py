@@ -1,8 +1,11 @@
-"""The crop kernel on the CPU: ``csrc/crop_cpu.cpp``, same arguments as ``reference.crop``."""
+"""The crop kernel on the CPU: ``csrc/crop_cpu*.cpp``, arguments as of ``reference.crop``."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -10,6 +13,42 @@ from numpy.typing import NDArray
 
 from edgepose import _core
 from edgepose.crop.reference import RGB
+from edgepose.errors import CropError
+
+_KNOWN = ("avx512", "avx2", "neon", "scalar")
+
+
+@dataclass(frozen=True)
+class Info:
+    """The kernel's paths: ``path`` is the one that runs, ``present`` what this machine has."""
+
+    path: str
+    present: tuple[str, ...]
+
+
+@lru_cache(maxsize=1)
+def info() -> Info:
+    """Tell which path crops on the CPU: the best one there is, or the one EDGEPOSE_CPU names.
+
+    The environment is read once per process.
+
+    Raises:
+        CropError: EDGEPOSE_CPU names a path that is unknown or that this machine cannot run.
+    """
+    present = tuple(_core.cpu_isas())
+    path = os.environ.get("EDGEPOSE_CPU") or present[0]
+    if path not in _KNOWN:
+        raise CropError(f"EDGEPOSE_CPU must be one of {', '.join(_KNOWN)}, not {path!r}.")
+    if path not in present:
+        raise CropError(
+            f"EDGEPOSE_CPU asks for {path}, but this machine runs only {', '.join(present)}."
+        )
+    return Info(path, present)
+
+
+@lru_cache(maxsize=1)
+def _isa() -> int:
+    return info().present.index(info().path)
 
 
 def crop(
@@ -21,30 +60,19 @@ def crop(
     border: RGB,
     padding: RGB,
     antialias: bool,
+    threads: int,
 ) -> None:
     """Crop ``boxes[i]`` of ``frames[frame_index[i]]`` into ``out[i]``; see ``reference.crop``.
 
     Rows may lie at any distance, also negative; frames whose pixels or channels are not adjacent
-    (a flip, a colour swap, a planar image) are copied first.
+    (a flip, a colour swap, a planar image) are copied first. ``threads`` share the boxes.
     """
-    _core.crop(
-        [_with_packed_rows(frame) for frame in frames],
-        boxes,
-        frame_index,
-        out,
-        gain,
-        border,
-        padding,
-        antialias,
-    )
-
-
-def isa() -> str:
-    """Name the instruction set in use: ``avx512``, ``avx2``, ``neon`` or ``generic``."""
-    return _core.cpu_isas()[0]
+    packed = [_with_packed_rows(frame) for frame in frames]
+    _core.crop(packed, boxes, frame_index, out, gain, border, padding, antialias, _isa(), threads)
 
 
 def _with_packed_rows(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    if frame.strides[2] == 1 and (frame.strides[1] == 3 or frame.shape[1] == 1):
+    _, pixel, channel = frame.strides
+    if channel == 1 and (pixel == 3 or frame.shape[1] == 1):
         return frame
     return np.ascontiguousarray(frame)

@@ -1,0 +1,169 @@
+// The area way of the CPU kernel (crop_cpu.h). Per output row: a vertical pass sums the source rows
+// of its window into one float row (contiguous, so it vectorises over pixels and channels alike),
+// then a horizontal pass sums the pixels of each window, then colour and the planar store.
+#pragma once
+
+#include <algorithm>
+
+#include "crop_cpu.h"
+
+namespace edgepose::cpu {
+
+// Four floats: one pixel (B, G, R) and one float of its neighbour that nobody reads.
+typedef float Pixel __attribute__((vector_size(16), aligned(4), may_alias));
+
+// row[i] (+)= sum over k < kRows of weights[k] * source[k * stride + i]
+template <bool kAdd, int kRows>
+EDGEPOSE_INLINE void sum_rows(const std::uint8_t* source, std::ptrdiff_t stride,
+                              const float* weights, std::ptrdiff_t n, float* __restrict row) {
+  for (std::ptrdiff_t i = 0; i < n; ++i) {
+    float sum = kAdd ? row[i] : 0.0f;
+    for (int k = 0; k < kRows; ++k) sum += weights[k] * static_cast<float>(source[k * stride + i]);
+    row[i] = sum;
+  }
+}
+
+constexpr std::int32_t kMaxRows = 6;
+
+// The same for 1 to kMaxRows rows.
+template <bool kAdd>
+EDGEPOSE_INLINE void sum_some_rows(const std::uint8_t* source, std::ptrdiff_t stride,
+                                   const float* weights, std::int32_t rows, std::ptrdiff_t n,
+                                   float* row) {
+  switch (rows) {
+    case 1:
+      return sum_rows<kAdd, 1>(source, stride, weights, n, row);
+    case 2:
+      return sum_rows<kAdd, 2>(source, stride, weights, n, row);
+    case 3:
+      return sum_rows<kAdd, 3>(source, stride, weights, n, row);
+    case 4:
+      return sum_rows<kAdd, 4>(source, stride, weights, n, row);
+    case 5:
+      return sum_rows<kAdd, 5>(source, stride, weights, n, row);
+    default:
+      return sum_rows<kAdd, 6>(source, stride, weights, n, row);
+  }
+}
+
+EDGEPOSE_INLINE void vertical(const std::uint8_t* source, std::ptrdiff_t stride,
+                              const float* weights, std::int32_t count, std::ptrdiff_t n,
+                              float* row) {
+  sum_some_rows<false>(source, stride, weights, std::min(count, kMaxRows), n, row);
+  for (std::int32_t k = kMaxRows; k < count; k += kMaxRows)
+    sum_some_rows<true>(source + k * stride, stride, weights + k, std::min(count - k, kMaxRows), n,
+                        row);
+}
+
+EDGEPOSE_INLINE Pixel load(const float* p) { return *reinterpret_cast<const Pixel*>(p); }
+EDGEPOSE_INLINE void store(float* p, Pixel v) { *reinterpret_cast<Pixel*>(p) = v; }
+
+template <int kTaps>
+EDGEPOSE_INLINE void horizontal_fixed(const float* row, const Axis& axis, std::ptrdiff_t size,
+                                      float* __restrict out) {
+  const Axis::Taps* taps = axis.taps.data();
+  const float* weights = axis.lengths.data();
+  for (std::ptrdiff_t j = 0; j < size; ++j, weights += kTaps) {
+    const float* p = row + 3 * taps[j].start;
+    Pixel sum = weights[0] * load(p);
+    for (int k = 1; k < kTaps; ++k) sum += weights[k] * load(p + 3 * k);
+    store(out + 4 * j, sum);
+  }
+}
+
+EDGEPOSE_INLINE void horizontal(const float* row, const Axis& axis, std::ptrdiff_t size,
+                                float* out) {
+  switch (axis.fixed_taps) {
+    case 1:
+      return horizontal_fixed<1>(row, axis, size, out);
+    case 2:
+      return horizontal_fixed<2>(row, axis, size, out);
+    case 3:
+      return horizontal_fixed<3>(row, axis, size, out);
+    case 4:
+      return horizontal_fixed<4>(row, axis, size, out);
+    case 5:
+      return horizontal_fixed<5>(row, axis, size, out);
+    case 6:
+      return horizontal_fixed<6>(row, axis, size, out);
+    default:
+      break;
+  }
+  // Summed in blocks: the rounding of thousands of equal addends would otherwise add up.
+  constexpr std::int32_t kBlock = 64;
+  for (std::ptrdiff_t j = 0; j < size; ++j) {
+    const Axis::Taps& t = axis.taps[static_cast<std::size_t>(j)];
+    const float* p = row + 3 * t.start;
+    const float* weights = axis.lengths.data() + t.offset;
+    const std::int32_t count = axis.fixed_taps ? axis.fixed_taps : t.count;
+    Pixel sum = {};
+    for (std::int32_t begin = 0; begin < count; begin += kBlock) {
+      const std::int32_t end = std::min(begin + kBlock, count);
+      Pixel part = {};
+      for (std::int32_t k = begin; k < end; ++k) part += weights[k] * load(p + 3 * k);
+      sum += part;
+    }
+    store(out + 4 * j, sum);
+  }
+}
+
+// One output row of the three channels: colour, and BGR to RGB planes.
+EDGEPOSE_INLINE void finish(const float* resampled, const float* coverage, std::ptrdiff_t size,
+                            const float* gain, const float* border, const float* padding,
+                            float* __restrict r, float* __restrict g, float* __restrict b) {
+  const float gain_r = gain[0], gain_g = gain[1], gain_b = gain[2];
+  const float border_r = border[0], border_g = border[1], border_b = border[2];
+  const float padding_r = padding[0], padding_g = padding[1], padding_b = padding[2];
+  for (std::ptrdiff_t j = 0; j < size; ++j) {
+    const float in = coverage[j];
+    b[j] = resampled[4 * j] * gain_b + (padding_b - border_b * in);
+    g[j] = resampled[4 * j + 1] * gain_g + (padding_g - border_g * in);
+    r[j] = resampled[4 * j + 2] * gain_r + (padding_r - border_r * in);
+  }
+}
+
+using ToHalf = void (*)(const float*, std::ptrdiff_t, std::uint16_t*);
+
+template <ToHalf kToHalf>
+EDGEPOSE_INLINE void crop_area(const AreaCrop& crop, void* out) {
+  const Frame& frame = *crop.frame;
+  const CropSpec& spec = *crop.spec;
+  const Axis& ax = *crop.x;
+  const Axis& ay = *crop.y;
+  const std::ptrdiff_t width = spec.width;
+  const std::ptrdiff_t plane = spec.height * width;
+  const double share = 1.0 / (ax.window * ay.window);
+  float gain[3];
+  for (int c = 0; c < 3; ++c) gain[c] = static_cast<float>(spec.colour.gain[c] * share);
+
+  float* row = crop.row;
+  float* resampled = crop.resampled;
+  float* planes = crop.planes;
+  for (int i = 0; i < spec.height; ++i) {
+    const Axis::Taps& t = ay.taps[static_cast<std::size_t>(i)];
+    if (t.count > 0 && ax.pixels > 0) {
+      const std::uint8_t* source =
+          frame.data + (ay.first + t.start) * frame.row_stride + 3 * ax.first;
+      vertical(source, frame.row_stride, ay.lengths.data() + t.offset, t.count, 3 * ax.pixels, row);
+      horizontal(row, ax, width, resampled);
+    } else {
+      std::fill(resampled, resampled + 4 * width, 0.0f);
+    }
+    float border[3];
+    const float in = ay.coverage[static_cast<std::size_t>(i)];
+    for (int c = 0; c < 3; ++c) border[c] = spec.colour.gain[c] * spec.colour.border[c] * in;
+    const std::ptrdiff_t at = i * width;
+    if (spec.format == Format::kFloat32) {
+      float* to = static_cast<float*>(out) + at;
+      finish(resampled, ax.coverage.data(), width, gain, border, spec.colour.padding, to,
+             to + plane, to + 2 * plane);
+    } else {
+      std::uint16_t* to = static_cast<std::uint16_t*>(out) + at;
+      finish(resampled, ax.coverage.data(), width, gain, border, spec.colour.padding, planes,
+             planes + width, planes + 2 * width);
+      for (int c = 0; c < 3; ++c) kToHalf(planes + c * width, width, to + c * plane);
+    }
+  }
+}
+
+}  // namespace edgepose::cpu
