@@ -71,29 +71,34 @@ void fill(const CropSpec& spec, std::ptrdiff_t plane, void* out) {
   }
 }
 
-// The frame's rows from the pixel at which the first window begins. A row of which more bytes might
-// be read than the frame has is copied between zeros first.
+// The frame's rows from the pixel at which the first window begins. Where resampling would read
+// bytes that the frame does not have, rows are copied between zeros first.
 class SourceRows {
  public:
-  SourceRows(const Frame& frame, std::int64_t first, std::ptrdiff_t reach,
-             std::ptrdiff_t rows_per_tile, std::vector<std::uint8_t>& buffer)
+  SourceRows(const Frame& frame, std::int64_t first, std::ptrdiff_t reach)
       : data_(frame.data), stride_(frame.row_stride), reach_(reach) {
-    if (first >= 0 && 3 * first + reach <= 3 * frame.width) {
-      data_ += 3 * first;
-      return;
-    }
     const std::int64_t from = std::clamp<std::int64_t>(first, 0, frame.width);
     const std::int64_t to = std::clamp<std::int64_t>(first + reach / 3, from, frame.width);
+    staged_ = first < 0 || 3 * first + reach > 3 * frame.width;
     data_ += 3 * from;
     inside_ = static_cast<std::size_t>(3 * (to - from));
     margin_ = 3 * (from - first);
-    buffer.assign(static_cast<std::size_t>(rows_per_tile * reach), 0);
-    staged_ = buffer.data();
+  }
+
+  // How many rows may be asked for between two begin_tile(), at least `rows`.
+  std::ptrdiff_t reserve(std::ptrdiff_t rows, std::ptrdiff_t wanted,
+                         std::vector<std::uint8_t>& buffer) {
+    if (!staged_) return wanted;
+    constexpr std::ptrdiff_t kBytes = 1 << 20;
+    rows = std::clamp(kBytes / reach_, rows, wanted);
+    buffer.assign(static_cast<std::size_t>(rows * reach_), 0);
+    buffer_ = buffer.data();
+    return rows;
   }
 
   void begin_tile() {
     newest_ = -1;
-    place_ = staged_ - reach_;
+    count_ = 0;
   }
 
   // y is the newest row of this tile, the one before it, or beyond them.
@@ -101,23 +106,23 @@ class SourceRows {
     const std::uint8_t* row = data_ + y * stride_;
     if (!staged_) return row;
     if (y > newest_) {
-      place_ += reach_;
-      if (inside_) std::memcpy(place_ + margin_, row, inside_);
+      if (inside_) std::memcpy(buffer_ + count_ * reach_ + margin_, row, inside_);
       newest_ = y;
-      return place_;
+      ++count_;
     }
-    return place_ - (newest_ - y) * reach_;
+    return buffer_ + (count_ - 1 - (newest_ - y)) * reach_;
   }
 
  private:
   const std::uint8_t* data_;
   std::ptrdiff_t stride_;
   std::ptrdiff_t reach_;
-  std::size_t inside_ = 0;
-  std::ptrdiff_t margin_ = 0;
-  std::uint8_t* staged_ = nullptr;
-  std::uint8_t* place_ = nullptr;
+  bool staged_;
+  std::size_t inside_;
+  std::ptrdiff_t margin_;
+  std::uint8_t* buffer_ = nullptr;
   std::int64_t newest_ = -1;
+  std::ptrdiff_t count_ = 0;  // rows in the buffer
 };
 
 // Share of each window that lies inside [0, extent) when pixel `first` is the windows' first.
@@ -213,11 +218,15 @@ void plan_rows(const Height& height, std::ptrdiff_t begin, std::ptrdiff_t count,
 
 // Whether positions stay in range and Q14 weights hold the contract.
 bool suits_strips(const Box& box, const Frame& frame, const CropSpec& spec) {
-  const auto is_level = [](float v) { return v >= 0.0f && v <= 255.0f; };
-  const float* border = spec.colour.border;
+  // A gain so small would lose digits in a weight.
+  constexpr float kLeastGain = 1e-30f;
+  for (int c = 0; c < 3; ++c) {
+    const float border = spec.colour.border[c];
+    if (!(border >= 0.0f && border <= 255.0f)) return false;
+    if (!(std::abs(spec.colour.gain[c]) >= kLeastGain)) return false;
+  }
   return box.x0 >= -kMaxStripEdge && box.y0 >= -kMaxStripEdge && box.x1 <= kMaxStripEdge &&
-         box.y1 <= kMaxStripEdge && static_cast<float>(frame.width) <= kMaxStripEdge &&
-         is_level(border[0]) && is_level(border[1]) && is_level(border[2]);
+         box.y1 <= kMaxStripEdge && static_cast<float>(frame.width) <= kMaxStripEdge;
 }
 
 // False: this box needs the area way.
@@ -229,7 +238,12 @@ bool crop_strips(const InstructionSet& set, const Frame& frame, const Box& box,
   const double step_y = (static_cast<double>(box.y1) - box.y0) / spec.height;
   const double window_x = spec.antialias ? std::max(1.0, step_x) : 1.0;
   const double window_y = spec.antialias ? std::max(1.0, step_y) : 1.0;
-  if (window_x > kMaxStripWindow || window_y > kMaxStripWindow) return false;
+  // Narrower crops than a strip are computed as wide as one and copied.
+  const bool narrow = spec.width < set.lanes;
+  const std::ptrdiff_t pitch = std::max(spec.width, set.lanes);
+  if (window_x > kMaxStripWindow || window_y > kMaxStripWindow ||
+      step_x * static_cast<double>(pitch) > kMaxStripEdge)
+    return false;
 
   const std::int64_t left = fixed(box.x0 + 0.5 * step_x - 0.5 * window_x);
   const std::int64_t first = left >> kPositionBits;
@@ -238,21 +252,16 @@ bool crop_strips(const InstructionSet& set, const Frame& frame, const Box& box,
   Columns& columns = scratch.columns;
   if (!set.plan(windows, &columns)) return false;
 
-  // Narrower crops than a strip are computed as wide as one and copied.
-  const bool narrow = spec.width < set.lanes;
-  const std::ptrdiff_t pitch = std::max(spec.width, set.lanes);
   const std::ptrdiff_t plane = spec.height * pitch;
   const std::ptrdiff_t item = spec.format == Format::kFloat32 ? 4 : 2;
   std::uint8_t* target = static_cast<std::uint8_t*>(out);
   if (narrow) target = grow(scratch.narrow, 3 * plane * item);
 
-  Height height = {fixed(box.y0 + 0.5 * step_y - 0.5 * window_y),
-                   fixed(step_y),
-                   static_cast<float>(window_y),
-                   frame.height,
-                   {},
-                   {},
-                   {}};
+  Height height{};
+  height.top = fixed(box.y0 + 0.5 * step_y - 0.5 * window_y);
+  height.step = fixed(step_y);
+  height.length = static_cast<float>(window_y);
+  height.extent = frame.height;
   for (int c = 0; c < 3; ++c) {
     height.gain[c] = static_cast<float>(spec.colour.gain[c] / (windows.length * window_y));
     height.border[c] = spec.colour.gain[c] * spec.colour.border[c];
@@ -261,28 +270,43 @@ bool crop_strips(const InstructionSet& set, const Frame& frame, const Box& box,
 
   // A tile's outputs stay in the first-level cache until its neighbouring strips are written, and
   // those of the next tile with them where they have to be fetched.
-  const std::ptrdiff_t tile_height =
+  const std::ptrdiff_t wanted =
       std::clamp<std::ptrdiff_t>((prefetch ? 1024 : 4096) / pitch, 1, spec.height);
   const auto most_taps = static_cast<std::ptrdiff_t>(window_y) + 2;
+  SourceRows source(frame, first, columns.reach);
+  const std::ptrdiff_t tile_height =
+      source.reserve(most_taps, wanted * most_taps, scratch.staged) / most_taps;
   OutputRow* rows = grow(scratch.rows, tile_height);
   Tap* taps = grow(scratch.taps, tile_height * most_taps);
-  SourceRows source(frame, first, columns.reach, tile_height * most_taps, scratch.staged);
   const Coverage coverage(windows, first, frame.width);
   const bool inside = coverage.complete() && height.inside(spec.height);
   if (!inside) coverage.write(grow(scratch.coverage, pitch));
   const bool pairs = inside && window_y == 1.0;
-  const std::ptrdiff_t source_ahead =
-      static_cast<std::ptrdiff_t>(step_y * static_cast<double>(tile_height)) * frame.row_stride;
+
+  Tile tile{};
+  tile.columns = &columns;
+  tile.rows = rows;
+  tile.taps = taps;
+  tile.width = pitch;
+  tile.coverage = inside ? nullptr : scratch.coverage.data();
+  tile.pairs = pairs;
+  tile.format = spec.format;
+  tile.pitch = pitch;
+  tile.plane = plane;
+  if (prefetch) {
+    tile.ahead = tile_height * pitch;
+    tile.source_ahead =
+        static_cast<std::ptrdiff_t>(step_y * static_cast<double>(tile_height)) * frame.row_stride;
+  }
   for (std::ptrdiff_t begin = 0; begin < spec.height; begin += tile_height) {
-    const std::ptrdiff_t count = std::min<std::ptrdiff_t>(tile_height, spec.height - begin);
+    tile.height = std::min<std::ptrdiff_t>(tile_height, spec.height - begin);
+    tile.out = target + begin * pitch * item;
     source.begin_tile();
     if (pairs)
-      plan_pairs(height, begin, count, source, rows, taps);
+      plan_pairs(height, begin, tile.height, source, rows, taps);
     else
-      plan_rows(height, begin, count, source, inside, rows, taps);
-    set.strips({&columns, rows, taps, count, pitch, inside ? nullptr : scratch.coverage.data(),
-                pairs, spec.format, target + begin * pitch * item, pitch, plane,
-                prefetch ? tile_height * pitch : 0, source_ahead});
+      plan_rows(height, begin, tile.height, source, inside, rows, taps);
+    set.strips(tile);
   }
   if (narrow)
     for (std::ptrdiff_t i = 0; i < 3 * spec.height; ++i)

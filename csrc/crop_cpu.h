@@ -36,9 +36,10 @@ struct Windows {
 
   // The most pixels that a window may touch.
   int taps() const { return (length - 1) / kOne + 2; }
-  // The most pixels that `outputs` adjacent windows may touch, each counted with taps().
+  // The most pixels that `outputs` adjacent windows may touch.
   std::int64_t span(int outputs) const {
-    return ((outputs - 1) * step >> kPositionBits) + 1 + taps();
+    const std::int64_t pixel = std::int64_t{1} << kPositionBits;
+    return ((outputs - 1) * step + pixel - 1) / pixel + taps();
   }
 };
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,12 +16,20 @@ from hypothesis import strategies as st
 from edgepose import _core
 from edgepose import crop as face
 from edgepose.crop import crop, valid_boxes
+from edgepose.errors import CropError
+from tests.crop.cases import (
+    HOSTILE,
+    MEAN,
+    SCALE,
+    STD,
+    STRANGE,
+    batches,
+    noise,
+    random_boxes,
+    usual_boxes,
+)  # fmt: skip
 
-IMAGENET: dict[str, Any] = {
-    "scale": 1 / 255,
-    "mean": (0.485, 0.456, 0.406),
-    "std": (0.229, 0.224, 0.225),
-}
+IMAGENET = {"scale": SCALE, "mean": MEAN, "std": STD}
 ISAS = _core.cpu_isas()
 
 
@@ -27,10 +38,6 @@ def isa(request, monkeypatch):
     """Makes impl="cpu" run one instruction set."""
     monkeypatch.setattr(face.cpu, "_isa", lambda: request.param)
     return ISAS[request.param]
-
-
-def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 def check(frames, boxes, size, *, dtype=np.float32, **options) -> np.ndarray:
@@ -47,29 +54,34 @@ def check(frames, boxes, size, *, dtype=np.float32, **options) -> np.ndarray:
     return got
 
 
-def random_boxes(rng: np.random.Generator, n: int, height: int, width: int) -> np.ndarray:
-    """Centres in and around the frame, sides from a hundredth of a pixel to thousands."""
-    centre = rng.uniform(-0.5, 1.5, (n, 2)) * [width, height]
-    side = np.exp(rng.uniform(np.log(0.01), np.log(4000), (n, 2)))
-    square = rng.random(n) < 0.5
-    side[square, 1] = side[square, 0]
-    boxes = np.concatenate([centre - side / 2, centre + side / 2], axis=1)
-    grid = rng.random(n) < 0.3
-    boxes[grid] = np.round(boxes[grid])
-    return boxes.astype(np.float32)
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_ten_thousand_boxes(isa, dtype):
+    checked = 0
+    for frames, boxes, index, size, options, expected in batches():
+        got = crop(frames, boxes, size, frame_index=index, dtype=dtype, impl="cpu", **options)
+        allowed = np.array(0.02 * SCALE / np.array(STD), np.float32)[:, None, None]
+        if dtype == np.float16:
+            allowed = allowed + 1e-3 * np.abs(expected)
+        assert (np.abs(got - expected) <= allowed).all()
+        checked += len(boxes)
+    assert checked >= 10_000
 
 
 @pytest.mark.parametrize("antialias", [True, False])
-@pytest.mark.parametrize("size", [1, (3, 5), (16, 17), (64, 33)])
-def test_random_boxes(isa, size, antialias):
-    rng = np.random.default_rng(1)
-    frames = [noise(97, 131), noise(1, 1), noise(1, 200), noise(200, 1), noise(48, 48)]
-    index = rng.integers(0, len(frames), 300)
-    boxes = np.concatenate(
-        [random_boxes(rng, 1, *frames[i].shape[:2]) for i in index], dtype=np.float32
-    )
-    border = None if antialias else (0, 128, 255)
-    check(frames, boxes, size, frame_index=index, antialias=antialias, border=border, **IMAGENET)
+@pytest.mark.parametrize("ratio", [0.5, 1, 1.3, 1.9, 2.2, 3.5])
+def test_a_large_batch_of_wide_crops(isa, ratio, antialias):
+    """Wider than any register, and enough of it for the kernel to prefetch."""
+    image = noise(300, 400)
+    size, n = (110, 61), 9
+    rng = np.random.default_rng(7)
+    side = ratio * np.array(size[::-1])
+    corner = rng.uniform(-30, 0.8, (n, 2)) * np.maximum([1, 1], [400, 300] - side) % 250
+    boxes = np.concatenate([corner, corner + side], axis=1).astype(np.float32)
+    boxes = np.tile(boxes, (3, 1))
+    got = check(image, boxes, size, antialias=antialias, **IMAGENET)
+    assert got.nbytes > 2 << 20
+    for i in range(n):
+        np.testing.assert_array_equal(got[i], got[i + n])
 
 
 @pytest.mark.parametrize("ratio", [0.25, 0.9, 1, 1.1, 1.9, 2, 2.9, 3.1, 4, 5.1, 6.2, 9, 15.5, 17])
@@ -80,21 +92,6 @@ def test_every_number_of_taps(isa, ratio):
     boxes = np.concatenate([start, start + 9 * ratio], axis=1)
     check(image, boxes, 9)
     check(image, boxes, 9, dtype=np.float16, **IMAGENET)
-
-
-HOSTILE = [
-    [np.nan, 0, 9, 9], [0, np.nan, 9, 9], [0, 0, np.nan, 9], [0, 0, 9, np.nan],
-    [-np.inf, 0, 9, 9], [0, 0, np.inf, 9], [np.inf, 0, np.inf, 9], [-np.inf, 0, np.inf, 9],
-    [5, 0, 5, 9], [0, 5, 9, 5], [9, 0, 0, 9], [0, 9, 9, 0], [0, 0, 0, 0], [-0.0, 0, 0.0, 9],
-    [0, 0, 3e38, 9], [-3e38, -3e38, 3e38, 3e38], [0, 0, 2**24 + 2, 9], [-(2**24) - 2, 0, 1, 9],
-]  # fmt: skip
-STRANGE = [
-    [0, 0, 2**24, 2**24], [-(2**24), -(2**24), 2**24, 2**24], [-1e6, -3, 1e6, 4],
-    [1e7, 1e7, 1e7 + 8, 1e7 + 8], [-1e7, 0, -9e6, 5], [3, 3, 3.0000002, 3.0000002],
-    [0, 0, 1e-38, 1e-38], [0, 0, 1e-45, 1e-45], [-1e-45, -1e-45, 1e-45, 1e-45],
-    [0, 0, 7, 1e-3], [-20, -20, 0, 0], [23, 17, 99, 99], [22.999998, 16.999998, 30, 30],
-    [-0.5, -0.5, 0.5, 0.5], [0, 0, 23, 17], [-1, -1, 24, 18],
-]  # fmt: skip
 
 
 @pytest.mark.parametrize("antialias", [True, False])
@@ -213,7 +210,7 @@ def test_nothing_is_written_beside_out(isa):
             assert (room[-1] == 7).all()
 
 
-def test_threads_do_not_disturb_each_other():
+def test_callers_do_not_disturb_each_other():
     image = noise(400, 600)
     work = [random_boxes(np.random.default_rng(seed), 40, 400, 600) for seed in range(8)]
     expected = [crop(image, boxes, 32) for boxes in work]
@@ -221,6 +218,75 @@ def test_threads_do_not_disturb_each_other():
         got = list(pool.map(lambda boxes: crop(image, boxes, 32), work))
     for a, b in zip(got, expected, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5, 64])
+@pytest.mark.parametrize("n", [0, 1, 3, 40])
+def test_threads_share_the_boxes(isa, threads, n):
+    image = noise(200, 300)
+    boxes = random_boxes(np.random.default_rng(8), n, 200, 300)
+    got = crop(image, boxes, 24, threads=threads)
+    np.testing.assert_array_equal(got, crop(image, boxes, 24))
+
+
+def test_a_border_that_is_no_level(isa):
+    border = (-1e4, 300, 5000)
+    boxes = usual_boxes(np.random.default_rng(9), 40, 60, 80, 20)
+    image = noise(60, 80)
+    expected = crop(image, boxes, 20, border=border, impl="reference")
+    got = crop(image, boxes, 20, border=border)
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=0.02)
+
+
+def test_tiny_gains_keep_their_digits(isa):
+    boxes = usual_boxes(np.random.default_rng(10), 20, 60, 80, 20)
+    check(noise(60, 80), boxes, 20, scale=3e-37)
+
+
+def test_opencv_agrees_inside_the_frame(isa):
+    image = cv2.GaussianBlur(noise(300, 400), (0, 0), 2)
+    for side, size in ((60, 96), (64, 64), (150, 100), (120, 60), (200, 48)):
+        box = [[40, 30, 40 + side, 30 + side]]
+        part = image[30 : 30 + side, 40 : 40 + side]
+        mode = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+        expected = cv2.resize(part, (size, size), interpolation=mode)[:, :, ::-1].transpose(2, 0, 1)
+        got = crop(image, box, size)[0]
+        # OpenCV repeats the part's edge where the crop reads on into the frame.
+        assert np.abs(got - expected)[:, 1:-1, 1:-1].max() <= 1.0
+
+
+def info_with(path: str) -> subprocess.CompletedProcess:
+    code = "import edgepose.crop as c; print(c.info().path, *c.info().present)"
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "EDGEPOSE_CPU": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_environment_names_the_path():
+    for name in ISAS:
+        done = info_with(name)
+        assert done.stdout.split() == [name, *ISAS], done.stderr
+    assert info_with("").stdout.split()[0] == ISAS[0]
+
+
+@pytest.mark.parametrize("path", ["sse9", *({"avx512", "avx2", "neon"} - set(ISAS))])
+def test_a_path_that_there_is_not(monkeypatch, path):
+    face.cpu.info.cache_clear()
+    face.cpu._isa.cache_clear()
+    monkeypatch.setenv("EDGEPOSE_CPU", path)
+    for call in (face.info, lambda: crop(noise(4, 4), [[0, 0, 4, 4]], 4)):
+        with pytest.raises(CropError, match=f"^EDGEPOSE_CPU.*{path}.*\\.$"):
+            call()
+
+
+def test_info_names_what_runs():
+    assert face.info().present == tuple(ISAS)
+    assert face.info().path in ISAS
+    assert ISAS[-1] == "scalar"
 
 
 def test_the_binding_guards_memory_itself():
@@ -248,3 +314,5 @@ def test_the_binding_guards_memory_itself():
         _core.crop([image], boxes.astype(np.float64), zero, out, *colour, True)
     with pytest.raises(ValueError, match="isa"):
         _core.crop([image], boxes, zero, out, *colour, True, len(ISAS))
+    with pytest.raises(ValueError, match="threads"):
+        _core.crop([image], boxes, zero, out, *colour, True, 0, 0)

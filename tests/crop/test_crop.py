@@ -134,6 +134,10 @@ BAD = [
     ("out", {"out": [0.0]}),
     ("out", {"out": np.zeros((1, 3, 4, 4), ">f4")}),
     ("impl", {"impl": "gpu"}),
+    ("threads", {"threads": 0}),
+    ("threads", {"threads": 1.5}),
+    ("threads", {"threads": 10**9}),
+    ("threads", {"threads": None}),
     ("impl", {"impl": None}),
 ]
 
