@@ -21,7 +21,7 @@ using cpu::Tap;
 using cpu::Tile;
 using cpu::Windows;
 
-constexpr double kPositionUnit = static_cast<double>(std::int64_t{1} << kPositionBits);
+constexpr std::int64_t kPixel = std::int64_t{1} << kPositionBits;
 
 // How far out fixed-point positions are held, and how far strips reduce vertically: their float
 // sums must not grow long.
@@ -233,7 +233,7 @@ bool suits_strips(const Box& box, const Frame& frame, const CropSpec& spec) {
 bool crop_strips(const InstructionSet& set, const Frame& frame, const Box& box,
                  const CropSpec& spec, bool prefetch, Scratch& scratch, void* out) {
   if (set.lanes == 0 || !suits_strips(box, frame, spec)) return false;
-  const auto fixed = [](double pixels) { return std::llrint(pixels * kPositionUnit); };
+  const auto fixed = [](double pixels) { return std::llrint(pixels * kPixel); };
   const double step_x = (static_cast<double>(box.x1) - box.x0) / spec.width;
   const double step_y = (static_cast<double>(box.y1) - box.y0) / spec.height;
   const double window_x = spec.antialias ? std::max(1.0, step_x) : 1.0;
@@ -247,7 +247,7 @@ bool crop_strips(const InstructionSet& set, const Frame& frame, const Box& box,
 
   const std::int64_t left = fixed(box.x0 + 0.5 * step_x - 0.5 * window_x);
   const std::int64_t first = left >> kPositionBits;
-  const Windows windows = {left - (first << kPositionBits), fixed(step_x),
+  const Windows windows = {left - first * kPixel, fixed(step_x),
                            static_cast<std::int32_t>(std::lrint(window_x * kOne)), spec.width};
   Columns& columns = scratch.columns;
   if (!set.plan(windows, &columns)) return false;

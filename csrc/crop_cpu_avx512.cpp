@@ -1,9 +1,11 @@
 // AVX-512 with VBMI and VNNI. Byte permutes pull the taps of every lane out of the source row, so
 // there are no gathers.
 #if defined(__x86_64__)
-// GCC 12 takes the intrinsics' own undefined vectors for ours (its bug 105593).
 #pragma GCC diagnostic push
+#if !defined(__clang__)
+// GCC 12 takes the intrinsics' own undefined vectors for ours (its bug 105593).
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #include <immintrin.h>
 #pragma GCC diagnostic pop
 
@@ -28,13 +30,14 @@ bool present() {
 // How many outputs share a piece of source, its bytes, and the taps of each.
 enum Mode {
   kSixteenOf64By2,
+  kSixteenOf128By2,
   kSixteenOf128By4,
   kEightOf128By4,
   kEightOf128By8,
   kModes,
 };
-constexpr int kPieces[kModes] = {1, 1, 2, 2};   // per strip
-constexpr int kWeights[kModes] = {1, 2, 1, 2};  // registers of weights per piece
+constexpr int kPieces[kModes] = {1, 1, 1, 2, 2};   // per strip
+constexpr int kWeights[kModes] = {1, 1, 2, 1, 2};  // registers of weights per piece
 
 // Bytes 0 and 2 of a lane take two taps as int16; 1 and 3 become zero.
 constexpr __mmask64 kTaps = 0x5555555555555555u;
@@ -162,7 +165,7 @@ EDGEPOSE_TARGET bool plan(const Windows& windows, Columns* columns) {
   if (taps <= 2 && 3 * windows.span(16) <= 64)
     mode = kSixteenOf64By2;
   else if (taps <= 4 && 3 * windows.span(16) <= 128)
-    mode = kSixteenOf128By4;
+    mode = taps <= 2 ? kSixteenOf128By2 : kSixteenOf128By4;
   else if (taps <= 8 && 3 * windows.span(8) <= 128)
     mode = taps <= 4 ? kEightOf128By4 : kEightOf128By8;
   else
@@ -211,6 +214,8 @@ EDGEPOSE_TARGET void strips(const Tile& tile) {
   switch (tile.columns->mode) {
     case kSixteenOf64By2:
       return run_mode<Avx512, kSixteenOf64By2>(tile);
+    case kSixteenOf128By2:
+      return run_mode<Avx512, kSixteenOf128By2>(tile);
     case kSixteenOf128By4:
       return run_mode<Avx512, kSixteenOf128By4>(tile);
     case kEightOf128By4:

@@ -18,8 +18,7 @@ using edgepose::Format;
 template <class T>
 std::vector<T> read(std::istream& in, std::size_t count) {
   std::vector<T> values(count);
-  in.read(reinterpret_cast<char*>(values.data()),
-          static_cast<std::streamsize>(count * sizeof(T)));
+  in.read(reinterpret_cast<char*>(values.data()), static_cast<std::streamsize>(count * sizeof(T)));
   return values;
 }
 
