@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test test-aarch64 fuzz lint format bench clean
 
 demo: $(VENV)/.run
 	mkdir -p demo
@@ -14,16 +14,40 @@ demo: $(VENV)/.run
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
 
+# Installs a missing tool, where that is possible.
+need = command -v $(1) > /dev/null || { apt-get update -qq && apt-get install -y -qq $(2); }
+KERNEL := $(wildcard csrc/crop_cpu*.cpp)
+NATIVE := -std=c++17 -g -pthread -ffp-contract=fast -Wall -Wextra -Wconversion -Icsrc $(KERNEL)
+
+# The crop kernel's NEON path, cross-compiled and emulated, held to the reference.
+test-aarch64: $(VENV)/.dev
+	@$(call need,aarch64-linux-gnu-g++,g++-aarch64-linux-gnu)
+	@$(call need,qemu-aarch64,qemu-user)
+	mkdir -p build/aarch64
+	$(BIN)/python -m tests.crop.cases build/aarch64/cases
+	aarch64-linux-gnu-g++ -O2 -static $(NATIVE) tests/crop/parity.cpp -o build/aarch64/parity
+	qemu-aarch64 build/aarch64/parity build/aarch64/cases
+
+# The crop kernel on arbitrary input for FUZZ_SECONDS, with sanitizers.
+FUZZ_SECONDS ?= 60
+SANITIZE := -fsanitize=fuzzer,address,undefined,float-cast-overflow -fno-sanitize-recover=all
+fuzz:
+	@$(call need,clang++,clang)
+	mkdir -p build/fuzz/corpus
+	clang++ -O1 $(SANITIZE) $(NATIVE) tests/crop/fuzz.cpp -o build/fuzz/crop
+	build/fuzz/crop -max_total_time=$(FUZZ_SECONDS) -max_len=600 -len_control=0 \
+		-artifact_prefix=build/fuzz/ build/fuzz/corpus
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run --Werror csrc/*
+	$(BIN)/clang-format --dry-run --Werror csrc/* tests/crop/*.cpp
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i csrc/*
+	$(BIN)/clang-format -i csrc/* tests/crop/*.cpp
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m pytest benchmarks --benchmark-columns=median,iqr,rounds

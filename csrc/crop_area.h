@@ -71,34 +71,30 @@ EDGEPOSE_INLINE void horizontal_fixed(const float* row, const Axis& axis, std::p
   }
 }
 
+// Done, if the axis has a fixed number of taps.
+template <int kTaps>
+EDGEPOSE_INLINE bool horizontal_unrolled(const float* row, const Axis& axis, std::ptrdiff_t size,
+                                         float* out) {
+  if constexpr (kTaps <= Axis::kMaxFixedTaps) {
+    if (axis.fixed_taps != kTaps) return horizontal_unrolled<kTaps + 1>(row, axis, size, out);
+    horizontal_fixed<kTaps>(row, axis, size, out);
+    return true;
+  }
+  return false;
+}
+
 EDGEPOSE_INLINE void horizontal(const float* row, const Axis& axis, std::ptrdiff_t size,
                                 float* out) {
-  switch (axis.fixed_taps) {
-    case 1:
-      return horizontal_fixed<1>(row, axis, size, out);
-    case 2:
-      return horizontal_fixed<2>(row, axis, size, out);
-    case 3:
-      return horizontal_fixed<3>(row, axis, size, out);
-    case 4:
-      return horizontal_fixed<4>(row, axis, size, out);
-    case 5:
-      return horizontal_fixed<5>(row, axis, size, out);
-    case 6:
-      return horizontal_fixed<6>(row, axis, size, out);
-    default:
-      break;
-  }
+  if (horizontal_unrolled<1>(row, axis, size, out)) return;
   // Summed in blocks: the rounding of thousands of equal addends would otherwise add up.
   constexpr std::int32_t kBlock = 64;
   for (std::ptrdiff_t j = 0; j < size; ++j) {
     const Axis::Taps& t = axis.taps[static_cast<std::size_t>(j)];
     const float* p = row + 3 * t.start;
     const float* weights = axis.lengths.data() + t.offset;
-    const std::int32_t count = axis.fixed_taps ? axis.fixed_taps : t.count;
     Pixel sum = {};
-    for (std::int32_t begin = 0; begin < count; begin += kBlock) {
-      const std::int32_t end = std::min(begin + kBlock, count);
+    for (std::int32_t begin = 0; begin < t.count; begin += kBlock) {
+      const std::int32_t end = std::min(begin + kBlock, t.count);
       Pixel part = {};
       for (std::int32_t k = begin; k < end; ++k) part += weights[k] * load(p + 3 * k);
       sum += part;

@@ -109,9 +109,14 @@ struct Avx512 {
                                                       const std::uint8_t* row) {
     __m512i source[kPieces[kMode]][2];
     for (int p = 0; p < kPieces[kMode]; ++p) {
+      // The empty statements keep GCC from loading again for each channel: most loads straddle two
+      // cache lines.
       source[p][0] = _mm512_loadu_si512(row + table.offsets[p]);
-      if constexpr (kMode != kSixteenOf64By2)
+      __asm__("" : "+v"(source[p][0]));
+      if constexpr (kMode != kSixteenOf64By2) {
         source[p][1] = _mm512_loadu_si512(row + table.offsets[p] + 64);
+        __asm__("" : "+v"(source[p][1]));
+      }
     }
     return {channel<kMode>(table, 2, source), channel<kMode>(table, 1, source),
             channel<kMode>(table, 0, source)};
