@@ -1,7 +1,8 @@
 """Who competes in cutting n boxes out of a 720p frame into a normalised NCHW batch, and how long.
 
-Processor time, contestants interleaved, medians of ratios, one thread each. The heap is kept from
-giving memory back: in a fresh process OpenCV's temporaries would be bound by page faults.
+Processor time, contestants interleaved in random order, medians of ratios, one thread each. The
+heap is kept from giving memory back: in a fresh process OpenCV's temporaries would be bound by page
+faults.
 """
 
 from __future__ import annotations
@@ -125,8 +126,11 @@ def measure(size: int, ratio: float, rounds: int, entries: dict[str, Method]) ->
     other = np.ones_like(out)
     every = {**entries, "copy": lambda *_: np.copyto(out, other)}
     times: dict[str, list[float]] = {name: [] for name in every}
+    order = np.random.default_rng(0)
     for turn in range(rounds + 2):
-        for name, method in every.items():
+        # Whoever follows OpenCV finds colder caches than whoever follows a sibling.
+        for name in order.permutation(list(every)).tolist():
+            method = every[name]
             begin = time.thread_time()
             method(frame, boxes, size, out)
             if turn >= 2:

@@ -79,8 +79,8 @@ void crop(const std::vector<py::array>& frames, const py::array_t<float, py::arr
   const Box* first = reinterpret_cast<const Box*>(boxes.data());
   const std::size_t count = static_cast<std::size_t>(n);
   void* to = out.mutable_data();
-  if (threads > 1 || edgepose::estimate_cpu_ns(views.data(), first, frame_index.data(), count,
-                                               spec) > kReleaseGilNs) {
+  if (threads > 1 || edgepose::estimate_cpu_ns(views.data(), first, frame_index.data(), count, spec,
+                                               isa) > kReleaseGilNs) {
     py::gil_scoped_release release;
     edgepose::crop_cpu(views.data(), first, frame_index.data(), count, spec, to, isa, threads);
   } else {

@@ -161,6 +161,6 @@ void crop_cpu(const Frame* frames, const Box* boxes, const std::int64_t* frame_i
 
 // A rough cost of that call in nanoseconds.
 double estimate_cpu_ns(const Frame* frames, const Box* boxes, const std::int64_t* frame_index,
-                       std::size_t count, const CropSpec& spec);
+                       std::size_t count, const CropSpec& spec, std::size_t isa = 0);
 
 }  // namespace edgepose

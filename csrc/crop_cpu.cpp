@@ -364,12 +364,13 @@ void crop_cpu(const Frame* frames, const Box* boxes, const std::int64_t* frame_i
 }
 
 double estimate_cpu_ns(const Frame* frames, const Box* boxes, const std::int64_t* frame_index,
-                       std::size_t count, const CropSpec& spec) {
-  constexpr double kPerOutput = 0.3;
-  constexpr double kPerSourcePixel = 0.2;
+                       std::size_t count, const CropSpec& spec, std::size_t isa) {
+  const double slowness = sets()[isa]->lanes == 0 ? 5.0 : 1.0;
+  const double per_output = 0.3 * slowness;
+  const double per_source_pixel = 0.2 * slowness;
   double ns = 0.0;
   for (std::size_t i = 0; i < count; ++i) {
-    ns += kPerOutput * spec.height * spec.width;
+    ns += per_output * spec.height * spec.width;
     const Box& box = boxes[i];
     if (!is_croppable(box)) continue;
     const Frame& frame = frames[frame_index[i]];
@@ -377,7 +378,7 @@ double estimate_cpu_ns(const Frame* frames, const Box* boxes, const std::int64_t
         std::min<double>(box.x1, static_cast<double>(frame.width)) - std::max(box.x0, 0.0f);
     const double h =
         std::min<double>(box.y1, static_cast<double>(frame.height)) - std::max(box.y0, 0.0f);
-    ns += kPerSourcePixel * std::max(w, 0.0) * std::max(h, 0.0);
+    ns += per_source_pixel * std::max(w, 0.0) * std::max(h, 0.0);
   }
   return ns;
 }

@@ -69,7 +69,7 @@ def crop(
         out: (n, 3, S_h, S_w) of ``dtype``, C-contiguous and writable; written and returned.
         impl: "cpu" (C++; ``info`` tells its path), "reference" (NumPy, slow), or "auto", the
             fastest there is.
-        threads: how many share the boxes in C++. Starting one costs some 50 µs: worth it from about
+        threads: how many share the boxes in C++. Starting one costs tens of µs: worth it from about
             a millisecond of work on.
 
     Returns:
