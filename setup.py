@@ -11,7 +11,7 @@ from setuptools import setup
 sys.path.insert(0, str(Path(__file__).parent))  # an isolated build does not look here
 import cuda_build
 
-flags = ["-O3", "-ffp-contract=fast", "-Wall", "-Wextra", "-Wconversion"]
+flags = ["-O3", "-pthread", "-ffp-contract=fast", "-Wall", "-Wextra", "-Wconversion"]
 if os.environ.get("EDGEPOSE_WERROR") == "1":
     flags.append("-Werror")
 
@@ -21,9 +21,10 @@ setup(
         Pybind11Extension(
             "edgepose._core",
             ["csrc/core_bindings.cpp", *sorted(glob("csrc/crop_cpu*.cpp"))],
-            depends=["csrc/crop.h", "csrc/crop_cpu.h", "csrc/crop_area.h"],
+            depends=glob("csrc/crop*.h"),
             include_dirs=["csrc"],
             extra_compile_args=flags,
+            extra_link_args=["-pthread"],
             cxx_std=17,
         ),
         *cuda_build.extensions(),
