@@ -19,7 +19,7 @@ from edgepose.engine.build import Request, choose_targets, networks
 from edgepose.engine.cache import Cache, default_folder
 from edgepose.engine.device import Driver, driver
 from edgepose.engine.recipe import Recipe
-from edgepose.errors import EdgeposeError, EngineError
+from edgepose.errors import CropError, EdgeposeError, EngineError
 
 OK, OPTIONAL, BROKEN = "ok", "missing", "broken"
 _SIGN = {OK: "[green]✓[/]", OPTIONAL: "[yellow]–[/]", BROKEN: "[red]✗[/]"}
@@ -193,14 +193,15 @@ def _cameras() -> Finding:
 
 def _cpu() -> Finding:
     try:
-        from edgepose import crop
+        from edgepose.crop import info
     except ImportError as error:
         step = "install edgepose again, with a C++ compiler: pip install --force-reinstall ."
         return Finding("crop kernel", str(error), BROKEN, step)
-    # Which instructions it uses, where the kernel can tell.
-    info = getattr(crop, "info", None)
-    path = f"on the CPU, {info().path}" if info is not None else "on the CPU"
-    return Finding("crop kernel", path)
+    try:
+        found = info()
+    except CropError as error:
+        return Finding("crop kernel", str(error), BROKEN, "unset EDGEPOSE_CPU")
+    return Finding("crop kernel", f"on the CPU, {found.path} (of {', '.join(found.present)})")
 
 
 def _bundle(folder: Path | None) -> Finding:

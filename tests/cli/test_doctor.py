@@ -107,3 +107,12 @@ def test_something_that_edgepose_needs(monkeypatch, name):
     )
     assert found.state == "broken"
     assert found.next
+
+
+def test_a_crop_path_that_is_not_there_is_found(monkeypatch):
+    monkeypatch.setenv("EDGEPOSE_CPU", "abacus")
+    done = doctor("--json")
+    assert done.returncode == 2
+    (kernel,) = [f for f in json.loads(done.stdout) if f["what"] == "crop kernel"]
+    assert "abacus" in kernel["found"]
+    assert kernel["next"] == "unset EDGEPOSE_CPU"
