@@ -59,7 +59,7 @@ def _person(record: Record, picture: NDArray[np.uint8], mean: float) -> Person:
 @dataclass(frozen=True)
 class Augment:
     """Strength of the augmentation: rotation (degrees, one sigma; and share drawn from the whole
-    circle), log scale, shift (share of the box), colour."""
+    circle), log scale, shift (share of the box), colour, share of crops with erased parts."""
 
     rotate: float = 22.0
     any_rotation: float = 0.1
@@ -67,6 +67,7 @@ class Augment:
     shift: float = 0.07
     flip: bool = True
     colour: float = 1.0
+    erase: float = 0.0
 
     def degrees(self, rng: np.random.Generator) -> float:
         """Draw a rotation."""
@@ -100,6 +101,21 @@ def colour_jitter(crops: Array, rng: np.random.Generator, strength: float) -> Ar
         crops = np.broadcast_to(crops.mean(1, keepdims=True), crops.shape)
     jittered = crops * gain[:, None, None].astype(np.float32) + np.float32(shift)
     return np.asarray(np.clip(jittered, -1, 1), np.float32)
+
+
+def erase_parts(crops: Array, rng: np.random.Generator) -> Array:
+    """Cover one to three rectangles of a crop (1, 3, S, S) by a colour: limbs get hidden.
+
+    Random erasing (Zhong et al. 2020); what is hidden must be told from the rest of the body.
+    """
+    size = crops.shape[-1]
+    crops = crops.copy()
+    for _ in range(rng.integers(1, 4)):
+        sides = (size * rng.uniform(0.08, 0.35, 2)).astype(int)
+        y, x = rng.integers(0, size - sides)
+        colour = rng.uniform(-1, 1, (3, 1, 1)).astype(np.float32)
+        crops[0, :, y : y + sides[0], x : x + sides[1]] = colour
+    return crops
 
 
 def flip_crops(
@@ -144,6 +160,8 @@ class StageOneData(Dataset[dict[str, Array]]):
         if a.flip and rng.random() < 0.5:
             crops, points, labelled = flip_crops(crops, points, labelled)
         crops = colour_jitter(crops, rng, a.colour)
+        if a.erase and rng.random() < a.erase:
+            crops = erase_parts(crops, rng)
         inside = labelled & (np.abs(points) < 0.5).all(-1)
         return {
             "crop": np.ascontiguousarray(crops[0], np.float32),

@@ -12,13 +12,17 @@ _FOLDER = Path(__file__).parent / "recipes"
 
 
 class StageOneRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Stage 1: input sides in pixels, coarse to fine, the last one ships; crop margin."""
+    """Stage 1: input sides in pixels, coarse to fine, the last one ships; crop margin.
+
+    ``erase``: share of the training crops of which parts are covered.
+    """
 
     sizes: list[int]
     margin: float
     batch: int
     minutes: float
     lr: float
+    erase: float = 0.0
 
 
 class RefineRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

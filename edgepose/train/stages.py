@@ -191,8 +191,9 @@ def train_stage_one(
         model.load_state_dict(load_checkpoint(init)["ema"])
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     trained: nn.Module = model
+    augment = augment or Augment(erase=recipe.erase)
     for phase, size in enumerate(recipe.sizes, 1):
-        data = StageOneData(persons, size, recipe.margin, augment or Augment(), plan.seed)
+        data = StageOneData(persons, size, recipe.margin, augment, plan.seed)
 
         def evaluate(network: nn.Module, size: int = size) -> dict[str, float]:
             scores: dict[str, float] = {"size": size}

@@ -56,6 +56,17 @@ def test_stage_one_targets_lie_on_the_joints(person, epoch, flip):
     assert all(channels) or (flip and not any(channels))
 
 
+def test_erasing_covers_parts_and_leaves_the_rest(person):
+    plain = StageOneData([person], 96, 1.15, Augment(colour=0.0), seed=1)
+    erased = StageOneData([person], 96, 1.15, Augment(colour=0.0, erase=1.0), seed=1)
+    for epoch in range(8):
+        a, b = plain[(epoch, 0)], erased[(epoch, 0)]
+        share = (a["crop"] != b["crop"]).any(0).mean()
+        assert 0.005 < share < 0.4
+        assert (a["target"] == b["target"]).all()
+        assert (a["mask"] == b["mask"]).all()
+
+
 def test_items_repeat_by_epoch_and_index(person):
     data = StageOneData([person], 64, 1.15, Augment(), seed=1)
     assert np.array_equal(data[(2, 0)]["crop"], data[(2, 0)]["crop"])
