@@ -19,24 +19,27 @@ _EPSILON = 1e-4
 
 def fit(
     joints: Array, masses: Array, persons: Sequence[Person], weights: Array | None = None
-) -> tuple[Array, Array]:
-    """Platt scaling (Platt 1999) per joint: slopes and offsets (k,) on the logit of the mass.
+) -> tuple[Array, Array, Array]:
+    """Slopes, contexts and offsets (k,): logistic regression of each joint's hits.
 
-    ``joints`` (n, k, 2) pixels and ``masses`` (n, k) are a stage's output on held-out ``persons``,
-    who count by ``weights`` (n,), all alike if None. Joints with few labels are held near the fit
-    over all joints.
+    The first acts on the logit of the joint's own mass (Platt 1999), the second on the mean logit
+    of the person's joints: on a hard pose a joint is less sure than its own map tells. ``joints``
+    (n, k, 2) pixels and ``masses`` (n, k) are a stage's output on held-out ``persons``, who count
+    by ``weights`` (n,), all alike if None. Joints with few labels are held near the fit over all
+    joints.
     """
     known, right = hits(joints, persons)
-    logit = _logit(masses)
+    features = _features(masses)
     weight = np.ones(len(persons)) if weights is None else np.asarray(weights, np.float64)
     each = np.broadcast_to(weight[:, None], known.shape)
-    common = _logistic(logit[known], right[known], each[known], np.array([1.0, 0.0]), 1.0)
+    plain = np.array([1.0, 0.0, 0.0])
+    common = _logistic(features[known], right[known], each[known], plain, 1.0)
     fits = []
     for i in range(known.shape[1]):
         rows = known[:, i]
-        fits.append(_logistic(logit[rows, i], right[rows, i], weight[rows], common, 5.0))
-    slope, offset = np.array(fits, np.float32).T
-    return slope, offset
+        fits.append(_logistic(features[rows, i], right[rows, i], weight[rows], common, 5.0))
+    slope, context, offset = np.array(fits, np.float32).T
+    return slope, context, offset
 
 
 def out_of_fold(
@@ -50,8 +53,8 @@ def out_of_fold(
     for fold in range(folds):
         out = np.arange(len(persons)) % folds == fold
         rest = [p for p, left_out in zip(persons, out, strict=True) if not left_out]
-        slope, offset = fit(joints[~out], masses[~out], rest, weights[~out])
-        scores[out] = expit(slope * _logit(masses[out]) + offset)
+        parameters = np.stack(fit(joints[~out], masses[~out], rest, weights[~out]), -1)
+        scores[out] = expit((_features(masses[out]) * parameters).sum(-1))
     return scores
 
 
@@ -62,9 +65,12 @@ def hits(joints: Array, persons: Sequence[Person]) -> tuple[NDArray[np.bool_], N
     return metrics.hits(joints, truth, labelled, LSP14, _THRESHOLD)
 
 
-def _logit(masses: Array) -> NDArray[np.floating]:
+def _features(masses: Array) -> NDArray[np.floating]:
+    """(n, k, 3): the logit of each joint's mass, its mean over the person's joints, one."""
     mass = np.clip(masses, _EPSILON, 1 - _EPSILON)
-    return np.asarray(np.log(mass) - np.log1p(-mass))
+    logit = np.log(mass) - np.log1p(-mass)
+    mean = np.broadcast_to(logit.mean(-1, keepdims=True), logit.shape)
+    return np.stack((logit, mean, np.ones_like(logit)), -1)
 
 
 def _logistic(
@@ -74,11 +80,12 @@ def _logistic(
     centre: NDArray[np.float64],
     pull: float,
 ) -> NDArray[np.float64]:
+    """Parameters (m,) of features ``x`` (n, m), held near ``centre``."""
+
     def cost(p: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        z = p[0] * x + p[1]
+        z = x @ p
         likelihood = (weight * (np.where(right, z, 0) - np.logaddexp(0, z))).sum()
-        excess = weight * (expit(z) - right)
-        slope = np.array([(excess * x).sum(), excess.sum()]) + 2 * pull * (p - centre)
+        slope = x.T @ (weight * (expit(z) - right)) + 2 * pull * (p - centre)
         return float(pull * ((p - centre) ** 2).sum() - likelihood), slope
 
     return np.asarray(minimize(cost, centre, jac=True, method="BFGS").x, np.float64)

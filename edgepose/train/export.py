@@ -66,24 +66,32 @@ def deployable(model: nn.Module) -> None:
 
 
 class Calibrated(nn.Module):
-    """Turns a map's window mass into the chance that the joint is right: Platt scaling per joint.
+    """Turns the maps' window masses into the chance that each joint is right.
 
-    ``slope`` and ``offset`` (k,) act on the logit of the mass.
+    ``slope``, ``context`` and ``offset`` (k,) as of :func:`edgepose.train.calibrate.fit`.
     """
 
     slope: Tensor
+    context: Tensor
     offset: Tensor
 
-    def __init__(self, slope: NDArray[np.float32], offset: NDArray[np.float32]) -> None:
+    def __init__(
+        self,
+        slope: NDArray[np.float32],
+        context: NDArray[np.float32],
+        offset: NDArray[np.float32],
+    ) -> None:
         super().__init__()
         self.register_buffer("slope", torch.as_tensor(slope))
+        self.register_buffer("context", torch.as_tensor(context))
         self.register_buffer("offset", torch.as_tensor(offset))
 
     def forward(self, mass: Tensor) -> Tensor:
         """(P, k) masses to (P, k) scores in [0, 1]."""
         mass = mass.clamp(_EPSILON, 1 - _EPSILON)
         logit = torch.log(mass) - torch.log(1 - mass)
-        return torch.sigmoid(logit * self.slope + self.offset)
+        person = logit.mean(-1, keepdim=True)
+        return torch.sigmoid(logit * self.slope + person * self.context + self.offset)
 
 
 class StageOneExport(nn.Module):

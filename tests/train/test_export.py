@@ -38,14 +38,14 @@ def scrambled(model: torch.nn.Module) -> torch.nn.Module:
 def stages() -> list[StageExport]:
     rng = np.random.default_rng(0)
     one, refine = scrambled(StageOne(14)), scrambled(RefineNet(14, 64, 16))
-    slope, offset = rng.uniform(0.5, 1.5, (2, 14)).astype(np.float32)
+    slope, context, offset = rng.uniform(0.5, 1.5, (3, 14)).astype(np.float32)
     for model in (one, refine):
         deployable(model)
     first = rng.normal(0, 0.5, (1, 3, 96, 96)).astype(np.float32)
     second = rng.normal(0, 0.5, (14, 3, 64, 64)).astype(np.float32)
     return [
-        StageExport(StageOneExport(one, Calibrated(slope, offset)), 96, 1.15, first),
-        StageExport(RefineExport(refine, Calibrated(slope, offset)), 64, 2.0, second),
+        StageExport(StageOneExport(one, Calibrated(slope, context, offset)), 96, 1.15, first),
+        StageExport(RefineExport(refine, Calibrated(slope, context, offset)), 64, 2.0, second),
     ]
 
 
@@ -122,8 +122,8 @@ def guesses(n, seed, power):
 
 def test_calibrated_scores_match_the_hit_rate():
     people, mass, right, moved = guesses(3000, 0, power=2)  # over-confident
-    slope, offset = calibrate.fit(moved, mass, people)
-    scores = Calibrated(slope, offset)(torch.from_numpy(mass)).numpy()
+    slope, context, offset = calibrate.fit(moved, mass, people)
+    scores = Calibrated(slope, context, offset)(torch.from_numpy(mass)).numpy()
     assert slope.min() > 0
     assert np.abs(scores.mean(0) - right.mean(0)).max() < 0.03
 
@@ -135,8 +135,9 @@ def test_weights_let_a_small_set_count_like_a_large_one():
     means = []
     for weight in (1.0, 20.0):
         weights = np.repeat(np.array([1.0, weight], np.float32), [1000, 50])
-        slope, offset = calibrate.fit(moved, mass, people, weights)
-        scores = Calibrated(slope, offset)(torch.from_numpy(mass)).numpy()
+        scores = Calibrated(*calibrate.fit(moved, mass, people, weights))(
+            torch.from_numpy(mass)
+        ).numpy()
         means.append((scores[1000:].mean(), scores[:1000].mean()))
     rate = right[1000:].mean()
     assert abs(means[1][0] - rate) < abs(means[0][0] - rate) - 0.1
@@ -153,3 +154,18 @@ def test_out_of_fold_scores_know_nothing_of_the_person_scored():
     assert (again[0] == scores[0]).all()
     assert (again[1] != scores[1]).all()
     assert abs(scores.mean() - right.mean()) < 0.03
+
+
+def test_joints_of_a_hard_pose_score_lower_at_the_same_mass():
+    people, mass, _, _ = guesses(2000, 3, power=1)
+    hard = np.arange(2000) % 2 == 1
+    mass[hard] **= 1.5
+    rng = np.random.default_rng(4)
+    right = rng.random(mass.shape) < np.where(hard[:, None], 0.5, 1.0) * mass
+    torso = torso_size(people[0].joints[None], np.ones((1, 14), bool), LSP14)[0]
+    moved = people[0].joints + np.where(right, 0.0, torso)[..., None]
+    parameters = calibrate.fit(moved.astype(np.float32), mass, people)
+    scores = Calibrated(*parameters)(torch.from_numpy(mass)).numpy()
+    assert parameters[1].min() > 0
+    for group in (hard, ~hard):
+        assert abs(scores[group].mean() - right[group].mean()) < 0.08  # 0.12 by the mass alone
