@@ -14,7 +14,7 @@ from edgepose.geometry import box_iou
 Float = NDArray[np.float32]
 Network = Callable[[NDArray[Any]], tuple[NDArray[Any], ...]]
 
-THRESHOLD = 0.4  # the least score that is reported
+THRESHOLD = 0.45  # the least score that is reported
 NMS_IOU = 0.5  # two boxes that overlap more than this are one person
 _CANDIDATES = 200  # best boxes that suppression looks at
 

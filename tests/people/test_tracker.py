@@ -194,11 +194,11 @@ def test_the_score_combines_detector_and_pose():
     joints = standing((500, 500), 400)
     for n in range(4):
         _, people = feed(
-            tracker, n / 30, [[430, 300, 570, 700, 0.9]] if n == 0 else None, [joints], 0.4
+            tracker, n / 30, [[430, 300, 570, 700, 0.9]] if n == 0 else None, [joints], 0.6
         )
     (person,) = people
     assert isinstance(person, Person)
-    assert person.score == pytest.approx(np.sqrt(0.9 * 0.4), abs=1e-3)
+    assert person.score == pytest.approx(np.sqrt(0.9 * 0.6), abs=1e-3)
 
 
 def test_a_pose_that_is_not_finite_is_not_shown_and_not_followed():
