@@ -31,7 +31,7 @@ class TrackerOptions:
     """A pose whose mean joint score is under this is poor."""
     confirm: int = 3
     """Good poses in a row that a new person needs before being shown."""
-    confirm_score: float = 0.5
+    confirm_score: float = 0.53
     """The ``min_score`` of these."""
     sure_score: float = 0.7
     """A new person's detection under this must be seen again, two frames later."""
