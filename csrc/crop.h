@@ -25,8 +25,8 @@
 //   Bad box  NaN, infinite, empty, inverted, or an edge beyond +-kMaxEdge: every output of its
 //            crop is the normalised border colour. is_croppable() tells them apart.
 //
-//   Only pixels inside the frame are visited, and only the bytes of its rows, so the cost is bounded
-//   by the frame and the crop, however large the box.
+//   Only pixels inside the frame are visited, and only the bytes of its rows, so the cost is
+//   bounded by the frame and the crop, however large the box.
 #pragma once
 
 #include <algorithm>
