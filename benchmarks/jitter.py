@@ -1,4 +1,4 @@
-"""Jitter of followed joints, with and without smoothing, and beside a straight line's.
+"""Jitter of followed joints, with and without smoothing.
 
     python benchmarks/jitter.py sample clip.mp4 …
 

@@ -48,7 +48,7 @@ def load(
     Raises BundleError or BackendError with the remedy.
     """
     loaded = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
-    runtime = open_backend(backend, threads) if isinstance(backend, str) else backend
+    runtime = _runtime(backend, threads)
     if check:
         verify(loaded, runtime)
     return Cascade(loaded, runtime)
@@ -66,9 +66,8 @@ def load_detector(
     spec, pixels = loaded.manifest.detector, loaded.manifest.pixels
     if spec is None:
         raise BundleError(f"bundle {loaded.name} has no detector; use one that has, or give boxes")
-    runtime = open_backend(backend, threads) if isinstance(backend, str) else backend
     return Detector(
-        runtime.load(loaded.path(spec.file)),
+        _runtime(backend, threads).load(loaded.path(spec.file)),
         spec.size,
         scale=pixels.scale,
         mean=pixels.mean,
@@ -76,3 +75,8 @@ def load_detector(
         threshold=spec.score,
         iou=spec.iou,
     )
+
+
+def _runtime(backend: str | Backend, threads: int | None) -> Backend:
+    """An open backend as it is, a name opened."""
+    return open_backend(backend, threads) if isinstance(backend, str) else backend

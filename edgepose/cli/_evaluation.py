@@ -74,7 +74,8 @@ def run(options: Options) -> None:
             with _progress(path.name, len(chosen)) as advance:
                 estimates = estimate(chosen, opened, cascade, detector, advance)
             sets.append(_report(console, options, path, estimates))
-            drawn[path.stem if path.stem not in drawn else str(path)] = estimates
+            if options.reliability is not None:
+                drawn[path.stem if path.stem not in drawn else str(path)] = estimates
             if options.predictions is not None:
                 several = len(options.data) > 1
                 lines += report.prediction_lines(estimates, str(path) if several else None)

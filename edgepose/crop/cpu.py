@@ -48,7 +48,8 @@ def info() -> Info:
 
 @lru_cache(maxsize=1)
 def _isa() -> int:
-    return info().present.index(info().path)
+    found = info()
+    return found.present.index(found.path)
 
 
 def crop(

@@ -133,10 +133,11 @@ class Cache:
 
     def _tidy(self) -> None:
         """Remove what broken-off builds left, and plans that no manifest names."""
-        named = {m.plan for _, m in self.manifests() if isinstance(m, Manifest)}
+        found = self.manifests()
+        named = {m.plan for _, m in found if isinstance(m, Manifest)}
         named |= {f"{Path(plan).stem}.kernels" for plan in named}
         # A manifest that cannot be read may name any plan of its key.
-        unread = [path.stem for path, m in self.manifests() if isinstance(m, EngineError)]
+        unread = [path.stem for path, m in found if isinstance(m, EngineError)]
         for path in self.folder.iterdir():
             spare = _OURS.fullmatch(path.name) and path.name not in named
             if spare and not path.name.startswith(tuple(unread) or "\0"):

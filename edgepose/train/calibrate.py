@@ -14,7 +14,7 @@ from edgepose.skeleton import LSP14
 from edgepose.train.data import Array, Person
 
 _THRESHOLD = 0.2
-_EPSILON = 1e-4
+EPSILON = 1e-4  # keeps the logit of a mass of 0 or 1 finite
 
 
 def fit(
@@ -67,7 +67,7 @@ def hits(joints: Array, persons: Sequence[Person]) -> tuple[NDArray[np.bool_], N
 
 def _features(masses: Array) -> NDArray[np.floating]:
     """(n, k, 3): the logit of each joint's mass, its mean over the person's joints, one."""
-    mass = np.clip(masses, _EPSILON, 1 - _EPSILON)
+    mass = np.clip(masses, EPSILON, 1 - EPSILON)
     logit = np.log(mass) - np.log1p(-mass)
     mean = np.broadcast_to(logit.mean(-1, keepdims=True), logit.shape)
     return np.stack((logit, mean, np.ones_like(logit)), -1)

@@ -29,11 +29,11 @@ from edgepose.bundle import (
     sealed,
 )
 from edgepose.skeleton import Skeleton
+from edgepose.train.calibrate import EPSILON
 from edgepose.train.networks import RefineNet, SameConv, StageOne, displacement, local_soft_argmax
 from edgepose.train.onnx_graph import tidy
 
 _OPSET = 17
-_EPSILON = 1e-4  # keeps the logit of a mass of 0 or 1 finite
 
 
 def fold_batch_norm(module: nn.Module) -> None:
@@ -88,7 +88,7 @@ class Calibrated(nn.Module):
 
     def forward(self, mass: Tensor) -> Tensor:
         """(P, k) masses to (P, k) scores in [0, 1]."""
-        mass = mass.clamp(_EPSILON, 1 - _EPSILON)
+        mass = mass.clamp(EPSILON, 1 - EPSILON)
         logit = torch.log(mass) - torch.log(1 - mass)
         person = logit.mean(-1, keepdim=True)
         return torch.sigmoid(logit * self.slope + person * self.context + self.offset)

@@ -210,17 +210,20 @@ def write(run: Run) -> Path:
         training={
             "data": ", ".join(path.stem for path in run.data),
             "seed": run.seed,
-            **_calibration_errors(poses, mass, sets, weights),
+            **_calibration_errors(poses, mass, people, weights, sets),
         },
     )
     return run.bundle
 
 
 def _calibration_errors(
-    poses: Array, mass: Array, sets: Mapping[str, Sequence[Person]], weights: Array
+    poses: Array,
+    mass: Array,
+    people: Sequence[Person],
+    weights: Array,
+    sets: Mapping[str, Sequence[Person]],
 ) -> dict[str, float]:
-    """Expected calibration error of each held-out set, by fits to the other persons."""
-    people = [p for part in sets.values() for p in part]
+    """Expected calibration error of each of ``sets``, which make up ``people``, out of fold."""
     scores = calibrate.out_of_fold(poses, mass, people, weights)
     known, right = calibrate.hits(poses, people)
     errors, first = {}, 0
