@@ -1,82 +1,72 @@
-"""edgepose: real-time human pose on the edge, the DeepPose cascade as a streaming package."""
+"""edgepose: real-time human pose on the edge, the DeepPose cascade as a streaming package.
+
+Names are loaded when they are first asked for (PEP 562), so that one room can be imported alone.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from edgepose.backends import Backend, open_backend
-from edgepose.bundle import Bundle, verify
-from edgepose.cascade import Cascade, Poses
-from edgepose.errors import BundleError
-from edgepose.skeleton import COCO17, LSP14, Skeleton
-
-# The function takes the name of its package on purpose: ``edgepose.stream("clip.mp4")``.
-from edgepose.stream import open_source, stream
+from edgepose.version import __version__
 
 if TYPE_CHECKING:
-    from edgepose.people.detector import Detector
+    from edgepose.api import load, load_detector, open_source, stream
+    from edgepose.bundle import Bundle
+    from edgepose.cascade.host import HostCascade
+    from edgepose.skeleton import COCO17, LSP14, Skeleton
+    from edgepose.types import Person, Poses, Result
+    from edgepose.verify.golden import verify_golden
 
-__version__ = "0.1.0"
+# Where each public name lives.
+_HOMES = {
+    "COCO17": "edgepose.skeleton",
+    "LSP14": "edgepose.skeleton",
+    "Bundle": "edgepose.bundle",
+    "HostCascade": "edgepose.cascade.host",
+    "Person": "edgepose.types",
+    "Poses": "edgepose.types",
+    "Result": "edgepose.types",
+    "Skeleton": "edgepose.skeleton",
+    "load": "edgepose.api",
+    "load_detector": "edgepose.api",
+    "open_source": "edgepose.api",
+    "stream": "edgepose.api",
+    "verify_golden": "edgepose.verify.golden",
+}
+
 __all__ = [
     "COCO17",
     "LSP14",
     "Bundle",
-    "Cascade",
+    "HostCascade",
+    "Person",
     "Poses",
+    "Result",
     "Skeleton",
+    "__version__",
     "load",
     "load_detector",
     "open_source",
     "stream",
-    "verify",
+    "verify_golden",
 ]
 
 
-def load(
-    bundle: Path | str | Bundle | None = None,
-    backend: str | Backend = "auto",
-    threads: int | None = None,
-    *,
-    check: bool = False,
-) -> Cascade:
-    """Load a cascade.
-
-    ``bundle``: a folder, None for the shipped one. ``backend``: "auto" takes the best that is
-    there; or one that is open. ``threads`` per network, None: all cores, at most 4. ``check``: run
-    the golden pairs.
-    Raises BundleError or BackendError with the remedy.
-    """
-    loaded = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
-    runtime = _runtime(backend, threads)
-    if check:
-        verify(loaded, runtime)
-    return Cascade(loaded, runtime)
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        # A submodule that is asked for as an attribute: ``edgepose.crop.crop(…)``.
+        try:
+            return importlib.import_module(f"edgepose.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"edgepose.{name}":
+                raise
+            raise AttributeError(f"module 'edgepose' has no attribute {name!r}") from None
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
 
 
-def load_detector(
-    bundle: Path | str | Bundle | None = None,
-    backend: str | Backend = "auto",
-    threads: int | None = None,
-) -> Detector:
-    """Load a bundle's person detector; arguments and errors as for :func:`load`."""
-    from edgepose.people.detector import Detector
-
-    loaded = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
-    spec, pixels = loaded.manifest.detector, loaded.manifest.pixels
-    if spec is None:
-        raise BundleError(f"bundle {loaded.name} has no detector; use one that has, or give boxes")
-    return Detector(
-        _runtime(backend, threads).load(loaded.path(spec.file)),
-        spec.size,
-        scale=pixels.scale,
-        mean=pixels.mean,
-        std=pixels.std,
-        threshold=spec.score,
-        iou=spec.iou,
-    )
-
-
-def _runtime(backend: str | Backend, threads: int | None) -> Backend:
-    """An open backend as it is, a name opened."""
-    return open_backend(backend, threads) if isinstance(backend, str) else backend
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

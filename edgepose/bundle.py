@@ -1,21 +1,19 @@
 """A trained model on disk: ``bundle.toml``, the networks it names, and golden input/output pairs.
 
 Loading checks the format and every file's SHA-256; ``bundle.toml`` has its own in its first line,
-see :func:`sealed`. :func:`verify` runs the golden pairs on a
-backend and refuses one that is silently wrong.
+see :func:`sealed`. It knows no runtime: :mod:`edgepose.verify.golden` runs the golden pairs.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
-from edgepose.backends import Backend
-from edgepose.errors import BackendError, BundleError
+from edgepose.errors import BundleError
 from edgepose.skeleton import SKELETONS, Skeleton
 
 FORMAT = 1
@@ -62,7 +60,7 @@ class GoldenSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: str
 
 
-class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class BundleManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Content of ``bundle.toml``."""
 
     format: int
@@ -75,6 +73,24 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     golden: GoldenSpec
     detector: DetectorSpec | None = None
     training: dict[str, str | int | float] = {}
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """One network of a bundle, as a runtime or an engine builder needs it.
+
+    ``stage``: its number, None for the detector. ``rows``: batch rows per person (1, k for later
+    stages). ``shape``: the input's (3, H, W). ``fixed``: it takes one picture a call.
+    """
+
+    name: str
+    path: Path
+    sha256: str
+    input: str
+    shape: tuple[int, ...]
+    rows: int
+    fixed: bool
+    stage: int | None = None
 
 
 class _Format(msgspec.Struct):
@@ -120,7 +136,7 @@ class Bundle:
                     f"bundle {self.folder} has format {found}, newer than {FORMAT}, the newest "
                     "that this edgepose reads; upgrade edgepose or use an older bundle"
                 )
-            self.manifest = msgspec.toml.decode(content, type=Manifest)
+            self.manifest = msgspec.toml.decode(content, type=BundleManifest)
         except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
             raise BundleError(f"{path} is not a valid bundle description: {error}") from error
         m = self.manifest
@@ -145,6 +161,28 @@ class Bundle:
         """Joints in the order of the networks' outputs."""
         return SKELETONS[self.manifest.skeleton]
 
+    def networks(self) -> list[NetworkSpec]:
+        """The networks: ``stage1``, ``stage2``, …, ``detector``."""
+        found = []
+        for number, spec in enumerate(self.manifest.stages, 1):
+            rows = 1 if number == 1 else len(self.skeleton)
+            shape = (3, spec.size, spec.size)
+            path, name = self.path(spec.file), f"stage{number}"
+            found.append(NetworkSpec(name, path, spec.sha256, "crops", shape, rows, False, number))
+        detector = self.manifest.detector
+        if detector is not None:
+            path, shape = self.path(detector.file), (3, *detector.size)
+            found.append(NetworkSpec("detector", path, detector.sha256, "image", shape, 1, True))
+        return found
+
+    def network(self, name: str) -> NetworkSpec:
+        """The network called ``name``; BundleError if there is none."""
+        for network in self.networks():
+            if network.name == name:
+                return network
+        there = ", ".join(n.name for n in self.networks())
+        raise BundleError(f"bundle {self.name} has no network {name!r}; it has {there}")
+
     def path(self, file: str) -> Path:
         """Path of one of the bundle's files."""
         return self.folder / file
@@ -164,42 +202,3 @@ class Bundle:
                 f"{path} is damaged: its SHA-256 is {found[:12]}…, the bundle says "
                 f"{expected[:12]}…; copy the bundle again"
             )
-
-
-# What rounding every layer may cost; float32 and whatever else there is must keep to 1e-3.
-_TOLERANCE = {"float16": 0.02, "bfloat16": 0.1}
-
-
-def verify(bundle: Bundle, backend: Backend, tolerance: float | None = None) -> dict[str, float]:
-    """Run the golden pairs on ``backend``: the largest difference per stage from float64.
-
-    Positions are normalised, scores in [0, 1]. Raises BackendError above ``tolerance``; None: 1e-3
-    for float32, more for lower precisions.
-    """
-    if tolerance is None:
-        tolerance = _TOLERANCE.get(backend.precision, 1e-3)
-    worst: dict[str, float] = {}
-    with np.load(bundle.path(bundle.manifest.golden.file)) as golden:
-        for number, spec in enumerate(bundle.manifest.stages, 1):
-            names = [f"{kind}{number}" for kind in ("input", "points", "scores")]
-            if not all(name in golden for name in names):
-                raise BundleError(
-                    f"bundle {bundle.name} has no golden pair for stage {number}; export it again"
-                )
-            inputs, *references = (golden[name] for name in names)
-            outputs = backend.load(bundle.path(spec.file))(inputs.astype(np.float32))
-            if [o.shape for o in outputs] != [r.shape for r in references]:
-                raise BackendError(
-                    f"backend {backend.name} is wrong on stage {number} of {bundle.name}: its "
-                    "outputs have other shapes; use --backend onnxruntime"
-                )
-            # NumPy's maximum keeps a NaN, Python's may not.
-            differences = [np.abs(o - r).max() for o, r in zip(outputs, references, strict=True)]
-            error = float(np.max(differences))
-            worst[f"stage {number}"] = error
-            if not error <= tolerance:
-                raise BackendError(
-                    f"backend {backend.name} is wrong on stage {number} of {bundle.name}: it is "
-                    f"off by {error:.3g}, allowed are {tolerance:.3g}; use --backend onnxruntime"
-                )
-    return worst

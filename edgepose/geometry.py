@@ -7,11 +7,10 @@ Coordinates are continuous pixels: pixel i covers [i, i+1). Boxes are float32 ed
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from edgepose.skeleton import Skeleton
-
-Float = NDArray[np.float32]
+from edgepose.types import Float
 
 
 def centre_and_size(boxes: ArrayLike) -> tuple[Float, Float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from edgepose.results import Image, as_image
+from edgepose.types import Image, as_image
 
 # A file's end mark is looked for in its last bytes only: previews inside carry one as well.
 _TAIL = 64 * 1024

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edgepose.results import Person
 from edgepose.skeleton import COCO17
+from edgepose.types import Person
 
 # Fractions of a box, (x, y), for the joints of a person who faces the camera.
 _FRONT = {

@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from edgepose.backends import BACKENDS, default_threads, open_backend
-from edgepose.bundle import Bundle, verify
+from edgepose.bundle import Bundle
 from edgepose.errors import BackendError
+from edgepose.verify.golden import verify_golden
 
 # TensorRT needs a GPU and rounds to float16: see tests/engine/test_tensorrt.py.
 INSTALLED = [
@@ -60,13 +62,15 @@ def test_a_file_that_is_no_network(tmp_path, name, content):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(BackendError, match=f"^{name} cannot load .*network.onnx"):
-        open_backend(name, 1).load(path)
+        open_backend(name, 1).load(
+            SimpleNamespace(network=lambda _: SimpleNamespace(path=path)), "x"
+        )
 
 
 @EACH
 def test_golden_pairs(name):
     bundle = Bundle()
-    worst = verify(bundle, open_backend(name, 1))
+    worst = verify_golden(bundle, open_backend(name, 1))
     assert list(worst) == [f"stage {n}" for n in range(1, len(bundle.manifest.stages) + 1)]
     assert all(0 <= error < 1e-3 for error in worst.values())
 
@@ -75,7 +79,7 @@ def test_golden_pairs(name):
 def test_outputs_do_not_share_memory_with_the_next_call(name):
     bundle = Bundle()
     spec = bundle.manifest.stages[0]
-    network = open_backend(name, 1).load(bundle.path(spec.file))
+    network = open_backend(name, 1).load(bundle, "stage1")
     rng = np.random.default_rng(0)
     first, second = rng.normal(size=(2, 1, 3, spec.size, spec.size)).astype(np.float32)
     points, scores = network(first)
@@ -87,16 +91,16 @@ def test_outputs_do_not_share_memory_with_the_next_call(name):
 
 
 class Lying:
-    """onnxruntime, but for what ``spoil`` does to the outputs of the network ``file``."""
+    """onnxruntime, but for what ``spoil`` does to the outputs of one network."""
 
     name, precision = "lying", "float32"
 
-    def __init__(self, spoil, file="stage1.onnx"):
-        self.spoil, self.file = spoil, file
+    def __init__(self, spoil, spoiled="stage1"):
+        self.spoil, self.spoiled = spoil, spoiled
 
-    def load(self, path):
-        network = open_backend("onnxruntime", 1).load(path)
-        return (lambda x: self.spoil(*network(x))) if path.name == self.file else network
+    def load(self, bundle, name):
+        network = open_backend("onnxruntime", 1).load(bundle, name)
+        return (lambda x: self.spoil(*network(x))) if name == self.spoiled else network
 
 
 @pytest.mark.parametrize(
@@ -113,10 +117,9 @@ class Lying:
 def test_a_backend_that_lies_is_refused(spoil):
     bundle = Bundle()
     last = len(bundle.manifest.stages)
-    file = bundle.manifest.stages[-1].file
     message = rf"lying is wrong on stage {last} .*off by .*use --backend onnxruntime"
     with pytest.raises(BackendError, match=message):
-        verify(bundle, Lying(spoil, file))
+        verify_golden(bundle, Lying(spoil, f"stage{last}"))
 
 
 @pytest.mark.parametrize(
@@ -130,4 +133,4 @@ def test_a_backend_that_lies_is_refused(spoil):
 )
 def test_a_backend_with_other_shapes_is_refused(spoil):
     with pytest.raises(BackendError, match=r"lying is wrong on stage 1 .*other shapes"):
-        verify(Bundle(), Lying(spoil))
+        verify_golden(Bundle(), Lying(spoil))

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import importlib
 import os
-from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepose.bundle import Bundle
 from edgepose.errors import BackendError
 
 __all__ = ["BACKENDS", "Backend", "Network", "open_backend"]
@@ -40,8 +40,8 @@ class Backend(Protocol):
         """Arithmetic of the networks, e.g. ``float32``."""
         ...
 
-    def load(self, path: Path) -> Network:
-        """Load an ONNX file; BackendError if the runtime refuses it."""
+    def load(self, bundle: Bundle, network: str) -> Network:
+        """Load a bundle's network, such as ``stage1``; BackendError if the runtime refuses it."""
         ...
 
 
@@ -58,11 +58,11 @@ def default_threads() -> int:
     return min(4, len(os.sched_getaffinity(0)))
 
 
-def open_backend(name: str = "auto", threads: int | None = None) -> Backend:
+def open_backend(name: str = "auto", threads: int | None = None, **options: Any) -> Backend:
     """The backend called ``name``; "auto" is onnxruntime, the embedded default.
 
-    ``threads`` per network call; None: all cores, at most 4. Raises BackendError if the name is
-    unknown or the runtime is not installed.
+    ``threads`` per network call; None: all cores, at most 4. ``options`` are the backend's own.
+    Raises BackendError if the name is unknown or the runtime is not installed.
     """
     if threads is not None and threads < 1:
         raise BackendError(f"threads must be at least 1, not {threads}")
@@ -78,5 +78,5 @@ def open_backend(name: str = "auto", threads: int | None = None) -> Backend:
         raise BackendError(
             f"backend {key} is not installed ({error}); install it with: pip install {package}"
         ) from error
-    backend: Backend = factory(threads or default_threads())
+    backend: Backend = factory(threads or default_threads(), **options)
     return backend

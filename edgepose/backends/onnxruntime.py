@@ -8,6 +8,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from edgepose.bundle import Bundle
 from edgepose.errors import BackendError
 
 
@@ -44,6 +45,6 @@ class OnnxRuntime:
     def __init__(self, threads: int) -> None:
         self.threads = threads
 
-    def load(self, path: Path) -> OnnxRuntimeNetwork:
-        """Load an ONNX file; BackendError if it is not one."""
-        return OnnxRuntimeNetwork(path, self.threads)
+    def load(self, bundle: Bundle, network: str) -> OnnxRuntimeNetwork:
+        """Load a bundle's network; BackendError if its file is no ONNX."""
+        return OnnxRuntimeNetwork(bundle.network(network).path, self.threads)

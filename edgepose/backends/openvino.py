@@ -8,6 +8,7 @@ import numpy as np
 import openvino
 from numpy.typing import NDArray
 
+from edgepose.bundle import Bundle
 from edgepose.errors import BackendError
 
 
@@ -42,6 +43,6 @@ class OpenVino:
     def __init__(self, threads: int) -> None:
         self.threads = threads
 
-    def load(self, path: Path) -> OpenVinoNetwork:
-        """Load an ONNX file; BackendError if the runtime refuses it."""
-        return OpenVinoNetwork(path, self.threads)
+    def load(self, bundle: Bundle, network: str) -> OpenVinoNetwork:
+        """Load a bundle's network; BackendError if the runtime refuses it."""
+        return OpenVinoNetwork(bundle.network(network).path, self.threads)

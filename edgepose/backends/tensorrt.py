@@ -11,21 +11,21 @@ import contextlib
 import importlib
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.bundle import SHIPPED, Bundle
+from edgepose.bundle import SHIPPED, Bundle, NetworkSpec
 from edgepose.engine.adapter import Flavour, open_flavour
-from edgepose.engine.build import Network, Report, Request, choose_targets, engines, networks
+from edgepose.engine.build import Check, Report, Request, choose_targets, engines
 from edgepose.engine.cache import Cache, default_folder, write_whole
-from edgepose.engine.device import driver
+from edgepose.engine.driver import driver
 from edgepose.engine.progress import Silent
-from edgepose.engine.recipe import Recipe
-from edgepose.engine.runtime import Engine
+from edgepose.engine.recipe import EngineRecipe
+from edgepose.engine.runtime import TrtEngine
 from edgepose.errors import BackendError, EngineError
 
 
@@ -65,7 +65,7 @@ class _Resources:
         cuda, self._device = device.cuda, device
         self._closing = contextlib.ExitStack()
         with device.current(), contextlib.ExitStack() as opened:
-            self.engine = Engine(flavour, plan, kernels)
+            self.engine = TrtEngine(flavour, plan, kernels)
             opened.callback(self.engine.close)
             self.stream, self.done = cuda.Stream(), cuda.Event()
             self.engine.use_stream(self.stream.handle)
@@ -156,6 +156,9 @@ def _read(path: Path | None) -> bytes:
     return b""
 
 
+Loader = Callable[[NetworkSpec, bytes], TensorRtNetwork]
+
+
 class TensorRt:
     """Backend ``tensorrt``: engines of the bundle's networks for the GPU at hand."""
 
@@ -165,17 +168,19 @@ class TensorRt:
         self,
         threads: int | None = None,
         *,
-        recipe: Recipe | None = None,
+        recipe: EngineRecipe | None = None,
         build: bool = True,
         report: Report | None = None,
         flavour: str = "auto",
         options: tuple[str, ...] = (),
+        check: Callable[[Bundle, Loader], Check] | None = None,
     ) -> None:
         """Find TensorRT and the GPU.
 
         ``threads`` means nothing here. ``build`` False: stop if an engine is missing. ``report`` is
         told about builds. ``options`` of ``edgepose-build`` that ask for the same engines, for the
-        sentence that tells how to build them. Raises EngineError or BackendError with the remedy.
+        sentence that tells how to build them. ``check`` makes what measures the drift of engines
+        built here. Raises EngineError or BackendError with the remedy.
         """
         found = driver()
         if not found.gpus:
@@ -185,32 +190,23 @@ class TensorRt:
         self._flavour = open_flavour(flavour)
         self._targets, self._cuda = choose_targets(self._flavour, "host", found)
         self._device = Device()
-        self._recipe, self._build, self._options = recipe or Recipe(), build, options
-        self._report = report or Silent()
+        self._recipe, self._build, self._options = recipe or EngineRecipe(), build, options
+        self._report, self._check = report or Silent(), check
 
     @property
     def precision(self) -> str:
         """Arithmetic of the networks."""
         return {"fp16": "float16", "bf16": "bfloat16", "fp32": "float32"}[self._recipe.precision]
 
-    def load(self, path: Path) -> TensorRtNetwork:
-        """The engine of a bundle's network, built if it is missing; the path is the ONNX file's."""
-        bundle = Bundle(path.parent)
-        network = next((n for n in networks(bundle) if n.path.name == path.name), None)
-        if network is None:
-            raise BackendError(f"tensorrt cannot load {path}: it is no network of {bundle.name}")
-        return self._open(bundle, network)
-
-    def _open(self, bundle: Bundle, network: Network) -> TensorRtNetwork:
-        """The engine of ``network``, found, or built and measured."""
-        from edgepose.engine.verify import Verifier
-
+    def load(self, bundle: Bundle, network: str) -> TensorRtNetwork:
+        """The engine of a bundle's network, found, or built and measured."""
         folder = () if bundle.folder == SHIPPED else (str(bundle.folder),)
         options = (*folder, *self._options)
         request = Request(bundle, self._flavour, self._targets, self._cuda, self._recipe, options)
         cache = Cache(default_folder())
-        check = Verifier(bundle, lambda _, plan: self._network(plan, None))
-        (engine,) = engines(request, [network], cache, self._report, build=self._build, check=check)
+        check = self._check and self._check(bundle, lambda _, plan: self._network(plan, None))
+        wanted = [bundle.network(network)]
+        (engine,) = engines(request, wanted, cache, self._report, build=self._build, check=check)
         kernels = cache.folder / f"{Path(engine.manifest.plan).stem}.kernels"
         return self._network(engine.plan, kernels if self._flavour.rtx else None)
 

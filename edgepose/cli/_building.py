@@ -13,22 +13,26 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from edgepose.bundle import Bundle
+from edgepose.bundle import Bundle, NetworkSpec
 from edgepose.engine.adapter import open_flavour
 from edgepose.engine.build import (
-    Engine,
-    Network,
+    BuiltEngine,
     Request,
     choose_targets,
     engines,
-    networks,
 )
 from edgepose.engine.cache import Cache, default_folder
 from edgepose.engine.convert import strongly_typed
-from edgepose.engine.device import driver
+from edgepose.engine.driver import driver
 from edgepose.engine.manifest import Drift
-from edgepose.engine.progress import Tracker
-from edgepose.engine.recipe import NetworkRecipe, Precision, Recipe, parse_batch, read_recipe
+from edgepose.engine.progress import BuildProgress
+from edgepose.engine.recipe import (
+    EngineRecipe,
+    NetworkRecipe,
+    Precision,
+    parse_batch,
+    read_engine_recipe,
+)
 from edgepose.errors import EngineError
 
 if TYPE_CHECKING:
@@ -89,7 +93,7 @@ def run(options: Options) -> None:
             _say(console, f"removed {count} engine{'' if count == 1 else 's'} from {cache.folder}")
             return
         bundle = Bundle(options.bundle)
-        recipe = _recipe(options, [n.name for n in networks(bundle)])
+        recipe = _recipe(options, [n.name for n in bundle.networks()])
         flavour = open_flavour(options.flavour)
         found = driver()
         targets, cuda = choose_targets(flavour, options.target, found)
@@ -105,12 +109,12 @@ def run(options: Options) -> None:
         )
         check = None
         if options.verify:
-            from edgepose.engine.verify import Verifier
+            from edgepose.verify.engines import Verifier
 
             check = Verifier(bundle, _loader(request) if here in targets else None)
         made = engines(
             request,
-            networks(bundle),
+            bundle.networks(),
             cache,
             report,
             build=not options.no_build,
@@ -139,9 +143,9 @@ def _check(options: Options) -> None:
         raise EngineError(f"{' and '.join(given)} were given; give one of them")
 
 
-def _recipe(options: Options, names: Sequence[str]) -> Recipe:
+def _recipe(options: Options, names: Sequence[str]) -> EngineRecipe:
     """The recipe with what the command line sets instead."""
-    recipe = read_recipe(options.recipe) if options.recipe is not None else Recipe()
+    recipe = read_engine_recipe(options.recipe) if options.recipe is not None else EngineRecipe()
     if options.workspace is not None:
         recipe = msgspec.structs.replace(recipe, workspace=options.workspace)
     each = {
@@ -166,7 +170,7 @@ def _recipe(options: Options, names: Sequence[str]) -> Recipe:
     return msgspec.structs.replace(recipe, networks=each)
 
 
-def _loader(request: Request) -> Callable[[Network, bytes], TensorRtNetwork]:
+def _loader(request: Request) -> Callable[[NetworkSpec, bytes], TensorRtNetwork]:
     """Loads plans on the GPU of this machine."""
     from edgepose.backends.tensorrt import Device, TensorRtNetwork
 
@@ -176,9 +180,9 @@ def _loader(request: Request) -> Callable[[Network, bytes], TensorRtNetwork]:
 
 def _inspect(request: Request, name: str, cache: Cache, report: Live) -> None:
     """Print an engine's manifest and layers; without its GPU, the nodes that it was built from."""
-    chosen = [n for n in networks(request.bundle) if n.name == name]
+    chosen = [n for n in request.bundle.networks() if n.name == name]
     if not chosen:
-        known = ", ".join(n.name for n in networks(request.bundle))
+        known = ", ".join(n.name for n in request.bundle.networks())
         raise EngineError(f"the bundle has no network {name!r}; it has {known}")
     (engine,) = engines(request, chosen, cache, report, build=False)
     facts: dict[str, Any] = {"manifest": msgspec.to_builtins(engine.manifest)}
@@ -190,7 +194,7 @@ def _inspect(request: Request, name: str, cache: Cache, report: Live) -> None:
     print(json.dumps(facts, indent=2))  # noqa: T201
 
 
-def _nodes(engine: Engine) -> list[dict[str, str]]:
+def _nodes(engine: BuiltEngine) -> list[dict[str, str]]:
     import onnx
 
     identity = engine.manifest.identity
@@ -236,7 +240,7 @@ class Live:
         """Why an engine that is there cannot be used."""
         _say(self._console, sentence)
 
-    def building(self, network: Network, tracker: Tracker) -> None:
+    def building(self, network: NetworkSpec, tracker: BuildProgress) -> None:
         """Move the bar."""
         left = tracker.remaining
         times = f"{tracker.elapsed:.0f} s, " + (f"about {left:.0f} s left" if left else "…")
@@ -246,7 +250,7 @@ class Live:
             self._task = self._progress.add_task(f"building {network.name}", total=1.0, times=times)
         self._progress.update(self._task, completed=tracker.fraction, times=times)
 
-    def built(self, network: Network) -> None:
+    def built(self, network: NetworkSpec) -> None:
         """Take the bar away."""
         if self._task is not None:
             self._progress.remove_task(self._task)
@@ -257,7 +261,7 @@ def _say(console: Console, text: str) -> None:
     console.print(text, soft_wrap=True, markup=False)
 
 
-def _summary(made: Sequence[Engine]) -> Table:
+def _summary(made: Sequence[BuiltEngine]) -> Table:
     table = Table("network", "precision", "persons", box=None, header_style="dim")
     for heading in ("MB", "seconds"):
         table.add_column(heading, justify="right")
@@ -275,7 +279,7 @@ def _summary(made: Sequence[Engine]) -> Table:
     return table
 
 
-def _drifts(made: Sequence[Engine], whole: Drift | None) -> Table:
+def _drifts(made: Sequence[BuiltEngine], whole: Drift | None) -> Table:
     table = Table("drift", box=None, header_style="dim")
     for heading in ("of the crop's side", "pixels at 220", "score"):
         table.add_column(heading, justify="right")

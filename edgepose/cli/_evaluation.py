@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from edgepose.dataset import Pictures, numbered_records
+from edgepose.data.records import Pictures, numbered_records
 from edgepose.errors import OutputError
 from edgepose.evaluate import plots, report
 from edgepose.evaluate.estimates import estimate
@@ -52,7 +52,8 @@ def run(options: Options) -> None:
     """
     from rich.console import Console
 
-    import edgepose
+    from edgepose.api import load, load_detector
+    from edgepose.bundle import Bundle
 
     named = (options.json, options.predictions, options.reliability)
     outputs = [path for path in named if path is not None]
@@ -61,11 +62,11 @@ def run(options: Options) -> None:
     with contextlib.ExitStack() as stack:
         samples = [numbered_records(path, options.split)[: options.limit] for path in options.data]
         pictures = [stack.enter_context(Pictures(path)) for path in options.data]
-        bundle = edgepose.Bundle(options.bundle)
-        cascade = edgepose.load(bundle, options.backend, options.threads)
+        bundle = Bundle(options.bundle)
+        cascade = load(bundle, options.backend, options.threads)
         detector = None
         if options.detect:
-            detector = edgepose.load_detector(bundle, options.backend, options.threads)
+            detector = load_detector(bundle, options.backend, options.threads)
         console.print(f"[bold]{cascade.description}[/]", soft_wrap=True)
         sets: list[dict[str, Any]] = []
         lines: list[bytes] = []

@@ -13,13 +13,14 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
-from edgepose.bundle import Bundle, verify
+from edgepose.bundle import Bundle
 from edgepose.engine.adapter import FLAVOURS, Flavour, installed, open_flavour
-from edgepose.engine.build import Request, choose_targets, networks
+from edgepose.engine.build import Request, choose_targets
 from edgepose.engine.cache import Cache, default_folder
-from edgepose.engine.device import Driver, driver
-from edgepose.engine.recipe import Recipe
+from edgepose.engine.driver import Driver, driver
+from edgepose.engine.recipe import EngineRecipe
 from edgepose.errors import CropError, EdgeposeError, EngineError
+from edgepose.verify.golden import verify_golden
 
 OK, OPTIONAL, BROKEN = "ok", "missing", "broken"
 _SIGN = {OK: "[green]✓[/]", OPTIONAL: "[yellow]–[/]", BROKEN: "[red]✗[/]"}
@@ -209,7 +210,7 @@ def _bundle(folder: Path | None) -> Finding:
 
     try:
         bundle = Bundle(folder)
-        worst = max(verify(bundle, open_backend("onnxruntime")).values())
+        worst = max(verify_golden(bundle, open_backend("onnxruntime")).values())
     except EdgeposeError as error:
         return Finding("bundle", str(error), BROKEN, "install edgepose again or give --bundle")
     return Finding("bundle", f"{bundle.name}, golden pairs within {worst:.1g} on onnxruntime")
@@ -229,8 +230,8 @@ def _engines(
         fits = 0
         for flavour in usable:
             targets, cuda = choose_targets(flavour, "host", found)
-            request = Request(bundle, flavour, targets, cuda, Recipe())
-            wanted = [request.identity(n) for n in networks(bundle)]
+            request = Request(bundle, flavour, targets, cuda, EngineRecipe())
+            wanted = [request.identity(n) for n in bundle.networks()]
             kept = [cache.find(bundle.name, identity)[0] for identity in wanted]
             fits += all(m is not None and cache.whole(m) for m in kept)
     except EdgeposeError as error:

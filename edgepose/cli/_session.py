@@ -13,20 +13,22 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from edgepose.api import estimator, load, load_detector
+from edgepose.bundle import Bundle
+from edgepose.cascade.host import HostCascade
 from edgepose.errors import BackendError, OutputError
 from edgepose.output import check_writable
-from edgepose.results import Result
-from edgepose.stream import estimator, open_source
-from edgepose.stream.pipeline import Pipeline
-from edgepose.stream.source import Source
+from edgepose.runner.pipeline import Pipeline
+from edgepose.sources.open import open_source
+from edgepose.sources.source import Source
+from edgepose.types import Result
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
     from edgepose.backends import Backend
-    from edgepose.cascade import Cascade
-    from edgepose.stream.stats import Stats
+    from edgepose.runner.statistics import Stats
 
 _STDOUT = Path("-")
 
@@ -58,8 +60,6 @@ def run(options: Options) -> bool:
     """
     from rich.console import Console
 
-    import edgepose
-
     console = Console(stderr=options.json == _STDOUT, highlight=False)
     _check_outputs(options)
     with contextlib.ExitStack() as stack:
@@ -68,10 +68,10 @@ def run(options: Options) -> bool:
         pipeline: Pipeline | None = None
         stack.callback(lambda: None if pipeline and pipeline.reading else source.close())
         _check_apart(options, source)
-        model = edgepose.Bundle(options.bundle)
+        model = Bundle(options.bundle)
         with _backend(options) as backend:
-            cascade = edgepose.load(model, backend, options.threads)
-            detector = edgepose.load_detector(model, backend, options.threads)
+            cascade = load(model, backend, options.threads)
+            detector = load_detector(model, backend, options.threads)
         console.print(f"[bold]{cascade.description}[/]", soft_wrap=True)
         console.print(_describe(source), soft_wrap=True, markup=False)
         estimate = estimator(
@@ -118,19 +118,22 @@ def _backend(options: Options) -> Iterator[str | Backend]:
 
     from edgepose.backends.tensorrt import TensorRt
     from edgepose.cli._building import Live
-    from edgepose.engine.recipe import Recipe, read_recipe
+    from edgepose.engine.recipe import EngineRecipe, read_engine_recipe
+    from edgepose.verify.engines import Verifier
 
-    recipe, again = Recipe(), tuple[str, ...]()
+    recipe, again = EngineRecipe(), tuple[str, ...]()
     if options.recipe is not None:
-        recipe, again = read_recipe(options.recipe), ("--recipe", str(options.recipe))
+        recipe, again = read_engine_recipe(options.recipe), ("--recipe", str(options.recipe))
     with Live(Console(stderr=True, highlight=False)) as report:
-        yield TensorRt(recipe=recipe, build=options.build, report=report, options=again)
+        yield TensorRt(
+            recipe=recipe, build=options.build, report=report, options=again, check=Verifier
+        )
 
 
 class _Sinks:
     """The outputs that were asked for."""
 
-    def __init__(self, options: Options, source: Source, cascade: Cascade) -> None:
+    def __init__(self, options: Options, source: Source, cascade: HostCascade) -> None:
         from edgepose.output.jsonl import JsonLines
 
         self._closing = contextlib.ExitStack()

@@ -40,8 +40,8 @@ def command(
     OUT/PART/log.jsonl.
     """
     try:
+        from edgepose.train.parts import Run, train_part
         from edgepose.train.recipe import load_recipe
-        from edgepose.train.run import Run, train_part
     except ImportError as error:
         from edgepose.errors import EdgeposeError
 

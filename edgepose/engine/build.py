@@ -15,50 +15,18 @@ from typing import Protocol
 
 import msgspec
 
-from edgepose import __version__
-from edgepose.bundle import Bundle
+from edgepose.bundle import Bundle, NetworkSpec
 from edgepose.engine.adapter import Flavour, Range, build_plan
 from edgepose.engine.cache import Cache
 from edgepose.engine.convert import strongly_typed
-from edgepose.engine.device import Driver
-from edgepose.engine.manifest import FORMAT, Drift, Identity, Manifest
-from edgepose.engine.progress import Tracker
-from edgepose.engine.recipe import Batch, Limits, Recipe
+from edgepose.engine.driver import Driver
+from edgepose.engine.manifest import FORMAT, Drift, EngineManifest, Identity
+from edgepose.engine.progress import BuildProgress
+from edgepose.engine.recipe import Batch, EngineRecipe, Limits, Precision
 from edgepose.errors import EngineError
+from edgepose.version import __version__
 
 _POLL = 0.05  # seconds between looks at a running build
-
-
-@dataclass(frozen=True)
-class Network:
-    """One network of a bundle.
-
-    ``rows``: batch rows per person (1, k for later stages). ``shape``: the input's (3, H, W).
-    ``fixed``: it takes one picture a call, as the detector.
-    """
-
-    name: str
-    path: Path
-    sha256: str
-    input: str
-    shape: tuple[int, ...]
-    rows: int
-    fixed: bool
-
-
-def networks(bundle: Bundle) -> list[Network]:
-    """The networks of a bundle: ``stage1``, ``stage2``, …, ``detector``."""
-    found = []
-    for number, spec in enumerate(bundle.manifest.stages, 1):
-        rows = 1 if number == 1 else len(bundle.skeleton)
-        shape = (3, spec.size, spec.size)
-        path = bundle.path(spec.file)
-        found.append(Network(f"stage{number}", path, spec.sha256, "crops", shape, rows, False))
-    detector = bundle.manifest.detector
-    if detector is not None:
-        path, shape = bundle.path(detector.file), (3, *detector.size)
-        found.append(Network("detector", path, detector.sha256, "image", shape, 1, True))
-    return found
 
 
 @dataclass(frozen=True)
@@ -69,14 +37,14 @@ class Request:
     flavour: Flavour
     targets: tuple[str, ...]
     cuda: str
-    recipe: Recipe
+    recipe: EngineRecipe
     options: tuple[str, ...] = ()
 
     def command(self, *more: str) -> str:
         """The command that builds these engines."""
         return shlex.join(["edgepose-build", *self.options, *more])
 
-    def identity(self, network: Network) -> Identity:
+    def identity(self, network: NetworkSpec) -> Identity:
         """What the engine of one network must be."""
         recipe = self.recipe
         return Identity(
@@ -144,11 +112,11 @@ class Report(Protocol):
         """Why an engine that is there cannot be used."""
         ...
 
-    def building(self, network: Network, tracker: Tracker) -> None:
+    def building(self, network: NetworkSpec, tracker: BuildProgress) -> None:
         """A build goes on; called several times a second, also at its beginning."""
         ...
 
-    def built(self, network: Network) -> None:
+    def built(self, network: NetworkSpec) -> None:
         """A build is over, whichever way."""
         ...
 
@@ -156,7 +124,7 @@ class Report(Protocol):
 class Check(Protocol):
     """Measures drift."""
 
-    def __call__(self, network: Network, identity: Identity, plan: bytes) -> Drift:
+    def __call__(self, network: NetworkSpec, identity: Identity, plan: bytes) -> Drift:
         """Drift of one engine."""
         ...
 
@@ -166,18 +134,18 @@ class Check(Protocol):
 
 
 @dataclass
-class Engine:
+class BuiltEngine:
     """An engine that can be used: its manifest, and whether it was built just now."""
 
-    network: Network
-    manifest: Manifest
+    network: NetworkSpec
+    manifest: EngineManifest
     fresh: bool
     plan: bytes = field(repr=False)
 
 
 def engines(
     request: Request,
-    wanted: Sequence[Network],
+    wanted: Sequence[NetworkSpec],
     cache: Cache,
     report: Report,
     *,
@@ -185,7 +153,7 @@ def engines(
     rebuild: bool = False,
     check: Check | None = None,
     recheck: bool = False,
-) -> list[Engine]:
+) -> list[BuiltEngine]:
     """The engines of ``wanted``, in order; missing ones are built and kept.
 
     ``build`` False: stop if one is missing. ``rebuild``: build all anew. ``check`` measures the
@@ -212,19 +180,19 @@ def engines(
 
 def _found(
     request: Request,
-    wanted: Sequence[Network],
+    wanted: Sequence[NetworkSpec],
     cache: Cache,
     report: Report | None,
     *,
     build: bool,
-) -> dict[str, Engine]:
+) -> dict[str, BuiltEngine]:
     """Engines that are there and whole, by network; EngineError if one must be, or is damaged."""
     found = {}
     for network in wanted:
         manifest, reason = cache.find(request.bundle.name, request.identity(network))
         if manifest is not None:
             try:
-                found[network.name] = Engine(network, manifest, False, cache.read(manifest))
+                found[network.name] = BuiltEngine(network, manifest, False, cache.read(manifest))
             except EngineError as error:
                 remedy = f"build it again with: {request.command('--rebuild')}"
                 raise EngineError(f"{error}; {remedy}") from error
@@ -236,24 +204,26 @@ def _found(
     return found
 
 
-def _check(made: Sequence[Engine], check: Check, limits: Limits) -> None:
+def _check(made: Sequence[BuiltEngine], check: Check, limits: Limits) -> None:
     """Measure engines, one by one and together; EngineError beyond the limits."""
     for engine in made:
         identity = engine.manifest.identity
         drift = check(engine.network, identity, engine.plan)
         engine.manifest = msgspec.structs.replace(engine.manifest, drift=drift)
-        _refuse(drift, limits, f"the {identity.precision} engine of {engine.network.name}")
+        what = f"the {identity.precision} engine of {engine.network.name}"
+        _refuse(drift, limits, what, identity.precision)
     whole = check.end_to_end()
     if whole is not None:
-        _refuse(whole, limits, f"the cascade of {made[0].manifest.identity.precision} engines")
+        precision = made[0].manifest.identity.precision
+        _refuse(whole, limits, f"the cascade of {precision} engines", precision)
 
 
-def _refuse(drift: Drift, limits: Limits, what: str) -> None:
+def _refuse(drift: Drift, limits: Limits, what: str, precision: Precision) -> None:
     if drift.pixels <= limits.pixels and drift.scores <= limits.scores:
         return
-    if "fp32" in what:
+    if precision == "fp32":
         other = "a --recipe with wider limits"
-    elif "bf16" in what:
+    elif precision == "bf16":
         other = "--precision fp16 or fp32"
     else:  # bfloat16 rounds more, but does not overflow
         other = "--precision fp32" if math.isfinite(drift.pixels) else "--precision bf16 or fp32"
@@ -264,17 +234,17 @@ def _refuse(drift: Drift, limits: Limits, what: str) -> None:
     )
 
 
-def ranges(network: Network, identity: Identity) -> dict[str, Range]:
+def ranges(network: NetworkSpec, identity: Identity) -> dict[str, Range]:
     """Least, usual and largest shape of the input."""
     b = identity.batch or Batch(1, 1, 1)
     least, usual, most = ((n * network.rows, *network.shape) for n in (b.least, b.usual, b.most))
     return {network.input: (least, usual, most)}
 
 
-def _build(request: Request, network: Network, report: Report) -> Engine:
+def _build(request: Request, network: NetworkSpec, report: Report) -> BuiltEngine:
     """Build one engine; nothing is written."""
     identity = request.identity(network)
-    tracker, start = Tracker(), time.monotonic()
+    tracker, start = BuildProgress(), time.monotonic()
 
     def work() -> bytes:
         return build_plan(
@@ -299,7 +269,7 @@ def _build(request: Request, network: Network, report: Report) -> Engine:
         finally:
             report.built(network)
     digest = hashlib.sha256(plan).hexdigest()
-    manifest = Manifest(
+    manifest = EngineManifest(
         format=FORMAT,
         bundle=request.bundle.name,
         identity=identity,
@@ -310,4 +280,4 @@ def _build(request: Request, network: Network, report: Report) -> Engine:
         built=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         edgepose=__version__,
     )
-    return Engine(network, manifest, True, plan)
+    return BuiltEngine(network, manifest, True, plan)

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 from filelock import FileLock, Timeout
 
-from edgepose.engine.manifest import Identity, Manifest, differences, read_manifest
+from edgepose.engine.manifest import EngineManifest, Identity, differences, read_manifest
 from edgepose.errors import EngineError
 
 _OURS = re.compile(
@@ -37,11 +37,11 @@ class Cache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def manifests(self) -> list[tuple[Path, Manifest | EngineError]]:
+    def manifests(self) -> list[tuple[Path, EngineManifest | EngineError]]:
         """Every manifest in the folder, or why it cannot be read."""
         return [(p, _manifest(p)) for p in sorted(self.folder.glob("*-[0-9a-f]*.json"))]
 
-    def find(self, bundle: str, wanted: Identity) -> tuple[Manifest | None, str]:
+    def find(self, bundle: str, wanted: Identity) -> tuple[EngineManifest | None, str]:
         """The engine that can serve as ``wanted``; None, and why the nearest one cannot.
 
         The reason is empty if there is none at all. Plans are not looked at: see :meth:`read`.
@@ -63,7 +63,7 @@ class Cache:
                 nearest = len(wrong), text
         return None, nearest[1] if nearest else ""
 
-    def read(self, manifest: Manifest) -> bytes:
+    def read(self, manifest: EngineManifest) -> bytes:
         """A plan, checked against its manifest; EngineError, less a remedy, if it is damaged."""
         path = self.folder / manifest.plan
         try:
@@ -83,7 +83,7 @@ class Cache:
             )
         return plan
 
-    def whole(self, manifest: Manifest) -> bool:
+    def whole(self, manifest: EngineManifest) -> bool:
         """Whether a plan is there and undamaged."""
         try:
             self.read(manifest)
@@ -111,7 +111,7 @@ class Cache:
         finally:
             lock.release()
 
-    def store(self, manifest: Manifest, plan: bytes) -> None:
+    def store(self, manifest: EngineManifest, plan: bytes) -> None:
         """Keep an engine; the lock must be held. A plan it replaces goes last."""
         path = self._path(manifest.identity)
         with self._writing():
@@ -134,7 +134,7 @@ class Cache:
     def _tidy(self) -> None:
         """Remove what broken-off builds left, and plans that no manifest names."""
         found = self.manifests()
-        named = {m.plan for _, m in found if isinstance(m, Manifest)}
+        named = {m.plan for _, m in found if isinstance(m, EngineManifest)}
         named |= {f"{Path(plan).stem}.kernels" for plan in named}
         # A manifest that cannot be read may name any plan of its key.
         unread = [path.stem for path, m in found if isinstance(m, EngineError)]
@@ -159,7 +159,7 @@ class Cache:
             ) from error
 
 
-def _manifest(path: Path) -> Manifest | EngineError:
+def _manifest(path: Path) -> EngineManifest | EngineError:
     try:
         return read_manifest(path)
     except EngineError as error:

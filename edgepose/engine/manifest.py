@@ -57,7 +57,7 @@ class Drift(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     of: str
 
 
-class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class EngineManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Content of a manifest: identity, the plan's file, and how the build went."""
 
     format: int
@@ -76,7 +76,7 @@ class _Format(msgspec.Struct):
     format: int
 
 
-def read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Path) -> EngineManifest:
     """Read and validate a manifest; EngineError, less a remedy, if it is damaged or too new."""
     try:
         content = path.read_bytes()
@@ -86,7 +86,7 @@ def read_manifest(path: Path) -> Manifest:
                 f"engine manifest {path} has format {found}, newer than {FORMAT}, the newest that "
                 "this edgepose reads"
             )
-        manifest = msgspec.json.decode(content, type=Manifest)
+        manifest = msgspec.json.decode(content, type=EngineManifest)
     except OSError as error:
         raise EngineError(f"cannot read engine manifest {path} ({error.strerror})") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

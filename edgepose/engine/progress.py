@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 
-class Tracker:
+class BuildProgress:
     """Collects the builder's phases, told from its thread; read from any other.
 
     A phase takes one step of the phase that it lies in. TensorRT does not say how long a step
@@ -82,7 +82,7 @@ class Silent:
     def note(self, sentence: str) -> None:
         """Do nothing."""
 
-    def building(self, network: object, tracker: Tracker) -> None:
+    def building(self, network: object, tracker: BuildProgress) -> None:
         """Do nothing."""
 
     def built(self, network: object) -> None:

@@ -54,7 +54,7 @@ class NetworkRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     float32: tuple[str, ...] = ()
 
 
-class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class EngineRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How engines are built.
 
     ``batch``: "MIN:OPT:MAX" in persons. ``workspace``: MiB of scratch memory for layers.
@@ -80,10 +80,10 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.networks.get(network, NetworkRecipe()).float32
 
 
-def read_recipe(path: Path) -> Recipe:
+def read_engine_recipe(path: Path) -> EngineRecipe:
     """Read a recipe; EngineError if it cannot be read or is not one."""
     try:
-        return msgspec.toml.decode(path.read_bytes(), type=Recipe)
+        return msgspec.toml.decode(path.read_bytes(), type=EngineRecipe)
     except OSError as error:
         raise EngineError(
             f"cannot read the recipe {path} ({error.strerror}); give the path of a .toml such as "

@@ -14,7 +14,7 @@ import numpy as np
 
 from edgepose.engine import api
 from edgepose.engine.adapter import Flavour, Messages
-from edgepose.engine.device import driver
+from edgepose.engine.driver import driver
 from edgepose.errors import EngineError
 
 
@@ -33,7 +33,7 @@ class Tensor:
         return int(np.prod(self.most)) * self.dtype.itemsize
 
 
-class Engine:
+class TrtEngine:
     """One plan with one execution context: one caller at a time.
 
     The first tensor is the input, whose first dimension is the batch.

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.cascade import Cascade
-from edgepose.dataset import Pictures, Record
+from edgepose.cascade.host import HostCascade
+from edgepose.data.records import Pictures, Record
 from edgepose.errors import DataError
-from edgepose.geometry import Float, box_iou
+from edgepose.geometry import box_iou
 from edgepose.people.detector import Detector
 from edgepose.skeleton import LSP14, Skeleton
+from edgepose.types import Float
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Estimates:
 def estimate(
     samples: Sequence[tuple[int, Record]],
     pictures: Pictures,
-    cascade: Cascade,
+    cascade: HostCascade,
     detector: Detector | None = None,
     advance: Callable[[int], None] = lambda persons: None,
 ) -> Estimates:

@@ -16,8 +16,8 @@ import numpy as np
 
 from edgepose.errors import OutputError
 from edgepose.output import unwritable
-from edgepose.results import Person, Result
 from edgepose.skeleton import Skeleton
+from edgepose.types import Person, Result
 
 FORMAT = 1
 

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 
 from edgepose.geometry import torso_diameter
-from edgepose.results import Float, Image, Person, as_image
 from edgepose.skeleton import Skeleton
+from edgepose.types import Float, Image, Person, as_image
 
 # BGR. Sides differ in lightness too, so that they can be told apart without colour.
 LEFT = (255, 176, 66)

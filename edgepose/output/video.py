@@ -9,7 +9,7 @@ import cv2
 
 from edgepose.errors import OutputError
 from edgepose.output import check_writable
-from edgepose.results import Image, as_image
+from edgepose.types import Image, as_image
 
 # The codecs that every OpenCV wheel can write.
 _CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}

@@ -9,7 +9,7 @@ import sys
 import cv2
 
 from edgepose.errors import OutputError
-from edgepose.results import Image
+from edgepose.types import Image
 
 _TITLE = "edgepose (q quits)"
 _MOST = (1280, 900)

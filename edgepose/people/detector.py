@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from edgepose.backends import Backend
+from edgepose.bundle import Bundle
 from edgepose.crop import crop
+from edgepose.errors import BundleError
 from edgepose.geometry import box_iou
+from edgepose.types import Float, Image
 
-Float = NDArray[np.float32]
-Network = Callable[[NDArray[Any]], tuple[NDArray[Any], ...]]
+Run = Callable[[NDArray[Any]], tuple[NDArray[Any], ...]]
 
 THRESHOLD = 0.45  # the least score that is reported
 NMS_IOU = 0.5  # two boxes that overlap more than this are one person
@@ -53,12 +56,20 @@ def non_maximum_suppression(boxes: Float, scores: Float, iou: float) -> NDArray[
     return order[~gone]
 
 
+class PersonDetector(Protocol):
+    """Boxes and scores (n, 5) of the persons in a frame, best first."""
+
+    def __call__(self, frame: Image, /) -> Float:
+        """Detect."""
+        ...
+
+
 class Detector:
     """Persons of a frame, by a network that gives boxes and scores for its input."""
 
     def __init__(
         self,
-        network: Network,
+        network: Run,
         size: int | tuple[int, int],
         *,
         scale: float = 1.0,
@@ -94,6 +105,24 @@ class Detector:
         self.max_persons = max_persons
         self._colour: dict[str, Any] = {"scale": scale, "mean": mean, "std": std}
         self._input = np.empty((1, 3, *self.size), np.float32)
+
+    @classmethod
+    def load(cls, bundle: Bundle, backend: Backend) -> Detector:
+        """The detector of ``bundle`` on ``backend``; BundleError if it has none."""
+        spec, pixels = bundle.manifest.detector, bundle.manifest.pixels
+        if spec is None:
+            raise BundleError(
+                f"bundle {bundle.name} has no detector; use one that has, or give boxes"
+            )
+        return cls(
+            backend.load(bundle, "detector"),
+            spec.size,
+            scale=pixels.scale,
+            mean=pixels.mean,
+            std=pixels.std,
+            threshold=spec.score,
+            iou=spec.iou,
+        )
 
     def __call__(self, frame: NDArray[np.uint8]) -> Float:
         """Find persons in ``frame`` (H, W, 3) uint8 BGR.

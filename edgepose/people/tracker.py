@@ -13,7 +13,7 @@ import numpy as np
 
 from edgepose.geometry import box_iou, centre_and_size, person_boxes
 from edgepose.people.assign import assign
-from edgepose.results import Float, Person
+from edgepose.types import Float, Person
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler
 
 from edgepose.crop import crop
-from edgepose.dataset import Pictures, Record, load_records
+from edgepose.data.records import Pictures, Record, load_records
 from edgepose.geometry import centre_and_size, joint_boxes, normalise, square_boxes
 from edgepose.skeleton import LSP14
 

@@ -18,8 +18,8 @@ from edgepose.people.detector import Detector
 from edgepose.train.detector_compose import Composer, batches
 from edgepose.train.detector_data import Source, free_patches, load_sources
 from edgepose.train.detector_net import DetectorNet, detection_loss
-from edgepose.train.engine import Batch, Plan, load_checkpoint, train
 from edgepose.train.export import deployable, export_onnx
+from edgepose.train.loop import Batch, Plan, load_checkpoint, train
 
 BOX_WEIGHT = 2.0  # of the box loss beside the score loss
 
@@ -28,9 +28,9 @@ BOX_WEIGHT = 2.0  # of the box loss beside the score loss
 class DetectorConfig:
     """What to train on and how long.
 
-    ``sets`` are annotation files (see :mod:`edgepose.dataset`), ``out`` the run's folder, ``size``
-    the side of the canvases in pixels, a multiple of 32, ``batch`` canvases per step, ``init`` a
-    checkpoint to start from instead of ImageNet.
+    ``sets`` are annotation files (see :mod:`edgepose.data.records`), ``out`` the run's folder,
+    ``size`` the side of the canvases in pixels, a multiple of 32, ``batch`` canvases per step,
+    ``init`` a checkpoint to start from instead of ImageNet.
     """
 
     sets: Sequence[Path]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from edgepose.crop import crop
 from edgepose.train.data import MEAN, STD
 from edgepose.train.detector_data import Float, Source, box_rows, free_patches, overlap_share
-from edgepose.train.engine import Batch
+from edgepose.train.loop import Batch
 
 _GREY, _SPREAD = MEAN[0], STD[0]  # grey is what normalises to 0: it also pads a letterboxed frame
 _MAX_TRUTH, _MAX_IGNORE = 16, 16

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgepose.dataset import Pictures, Record, load_records, split_by_image
+from edgepose.data.records import Pictures, Record, load_records, split_by_image
 from edgepose.geometry import box_iou
 
 Float = NDArray[np.float32]

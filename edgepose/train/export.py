@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from edgepose.bundle import (
     FORMAT,
+    BundleManifest,
     DetectorSpec,
     GoldenSpec,
-    Manifest,
     Pixels,
     StageSpec,
     sealed,
@@ -225,7 +225,7 @@ def write_bundle(
         path = folder / described.file
         path.write_bytes(source.read_bytes())
         found = msgspec.structs.replace(described, sha256=_sha256(path))
-    manifest = Manifest(
+    manifest = BundleManifest(
         format=FORMAT,
         name=name,
         version=version,

@@ -44,7 +44,7 @@ class DetectorRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lr: float
 
 
-class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TrainingRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A whole bundle."""
 
     name: str
@@ -55,11 +55,11 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mix: dict[str, float] = {}
 
 
-def load_recipe(name: str) -> Recipe:
+def load_recipe(name: str) -> TrainingRecipe:
     """Read a recipe that ships, by name, or a TOML file, by path; DataError if it is not one."""
     path = Path(name) if name.endswith(".toml") else _FOLDER / f"{name}.toml"
     try:
-        return msgspec.toml.decode(path.read_bytes(), type=Recipe)
+        return msgspec.toml.decode(path.read_bytes(), type=TrainingRecipe)
     except OSError as error:
         shipped = ", ".join(sorted(p.stem for p in _FOLDER.glob("*.toml")))
         raise DataError(

@@ -27,7 +27,7 @@ from edgepose.train.data import (
     RefineData,
     StageOneData,
 )
-from edgepose.train.engine import Batch, Plan, load_checkpoint, train
+from edgepose.train.loop import Batch, Plan, load_checkpoint, train
 from edgepose.train.networks import (
     RefineNet,
     StageOne,

@@ -11,7 +11,7 @@ import pytest
 
 from edgepose.bundle import Bundle
 from edgepose.cli import _examination
-from edgepose.engine.device import Driver, Gpu, driver
+from edgepose.engine.driver import Driver, Gpu, driver
 
 ORIN = Driver("12.6", (Gpu("Orin", (8, 7), 8 << 30),))
 

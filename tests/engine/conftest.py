@@ -9,10 +9,10 @@ import pytest
 
 from edgepose.bundle import Bundle
 from edgepose.engine.adapter import Flavour, open_flavour
-from edgepose.engine.build import Request, networks
+from edgepose.engine.build import Request
 from edgepose.engine.cache import Cache
 from edgepose.engine.progress import Silent
-from edgepose.engine.recipe import Recipe
+from edgepose.engine.recipe import EngineRecipe
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +34,7 @@ def request_for(rtx, bundle):
     """Ask for engines: ``request_for("sm86", precision="fp32")``."""
 
     def make(*targets: str, options=("--target", "sm86"), cuda="", **recipe) -> Request:
-        return Request(bundle, rtx, targets or ("sm86",), cuda, Recipe(**recipe), options)
+        return Request(bundle, rtx, targets or ("sm86",), cuda, EngineRecipe(**recipe), options)
 
     return make
 
@@ -42,7 +42,7 @@ def request_for(rtx, bundle):
 @pytest.fixture
 def smallest(bundle):
     """The bundle's smallest network, as a list."""
-    return [min(networks(bundle), key=lambda n: n.path.stat().st_size)]
+    return [min(bundle.networks(), key=lambda n: n.path.stat().st_size)]
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from types import SimpleNamespace
 import numpy as np
 import onnx
 
-from edgepose.engine.device import Driver, Gpu
-from edgepose.engine.emulate import Emulated
+from edgepose.engine.driver import Driver, Gpu
+from edgepose.verify.emulate import Emulated
 
 ORIN = Driver("12.6", (Gpu("Orin", (8, 7), 8 << 30),))
 TYPES = {onnx.TensorProto.FLOAT: np.float32, onnx.TensorProto.FLOAT16: np.float16}

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from edgepose.engine.cache import Cache, default_folder
-from edgepose.engine.manifest import FORMAT, Identity, Manifest, differences
-from edgepose.engine.recipe import Batch, Recipe, parse_batch, read_recipe
+from edgepose.engine.manifest import FORMAT, EngineManifest, Identity, differences
+from edgepose.engine.recipe import Batch, EngineRecipe, parse_batch, read_engine_recipe
 from edgepose.errors import EngineError
 
 IDENTITY = Identity(
@@ -34,9 +34,9 @@ def different(**changes) -> Identity:
     return msgspec.structs.replace(IDENTITY, **changes)
 
 
-def manifest(plan: bytes, identity: Identity = IDENTITY) -> Manifest:
+def manifest(plan: bytes, identity: Identity = IDENTITY) -> EngineManifest:
     digest = hashlib.sha256(plan).hexdigest()
-    return Manifest(
+    return EngineManifest(
         format=FORMAT,
         bundle="tiny 1",
         identity=identity,
@@ -49,7 +49,7 @@ def manifest(plan: bytes, identity: Identity = IDENTITY) -> Manifest:
     )
 
 
-def store(cache: Cache, plan: bytes, identity: Identity = IDENTITY) -> Manifest:
+def store(cache: Cache, plan: bytes, identity: Identity = IDENTITY) -> EngineManifest:
     kept = manifest(plan, identity)
     with cache.lock(lambda: None):
         cache.store(kept, plan)
@@ -216,9 +216,9 @@ def test_where_engines_lie(monkeypatch, tmp_path):
 
 def test_recipes_that_ship():
     folder = Path(__file__).parents[2] / "engines"
-    assert read_recipe(folder / "default.toml") == Recipe()
+    assert read_engine_recipe(folder / "default.toml") == EngineRecipe()
     assert {p.name for p in folder.glob("*.toml")} >= {"default.toml", "exact.toml"}
-    assert read_recipe(folder / "exact.toml").precision == "fp32"
+    assert read_engine_recipe(folder / "exact.toml").precision == "fp32"
 
 
 @pytest.mark.parametrize("text", ["", "1", "1:2", "0:1:2", "2:1:3", "1:3:2", "1:2:3:4", "a:b:c"])

@@ -11,24 +11,25 @@ import pytest
 import torch
 
 from edgepose.backends import open_backend
+from edgepose.bundle import NetworkSpec
 from edgepose.engine.adapter import build_plan
-from edgepose.engine.build import Network, choose_targets, engines, networks, ranges
+from edgepose.engine.build import choose_targets, engines, ranges
 from edgepose.engine.convert import strongly_typed
-from edgepose.engine.device import Driver, Gpu
-from edgepose.engine.emulate import Emulated
+from edgepose.engine.driver import Driver, Gpu
 from edgepose.engine.manifest import Drift, read_manifest
-from edgepose.engine.progress import Silent, Tracker
+from edgepose.engine.progress import BuildProgress, Silent
 from edgepose.engine.recipe import Limits
-from edgepose.engine.verify import Verifier
 from edgepose.errors import EngineError
+from edgepose.verify.emulate import Emulated
+from edgepose.verify.engines import Verifier
 
 TARGETS = ("sm86", "sm120")
 
 
 def test_every_network_of_the_bundle(request_for, bundle, cache, capsys):
     request = request_for(*TARGETS, batch="1:2:5")
-    made = engines(request, networks(bundle), cache, Silent(), check=Verifier(bundle, None))
-    assert [e.network.name for e in made] == [n.name for n in networks(bundle)]
+    made = engines(request, bundle.networks(), cache, Silent(), check=Verifier(bundle, None))
+    assert [e.network.name for e in made] == [n.name for n in bundle.networks()]
     for engine in made:
         manifest = engine.manifest
         assert engine.fresh
@@ -47,7 +48,7 @@ def test_every_network_of_the_bundle(request_for, bundle, cache, capsys):
             )
     # Once built they are there, also for one of both GPUs.
     again = engines(
-        request_for("sm120", batch="1:2:5"), networks(bundle), cache, Silent(), build=False
+        request_for("sm120", batch="1:2:5"), bundle.networks(), cache, Silent(), build=False
     )
     assert [e.plan for e in again] == [e.plan for e in made]
     assert not any(e.fresh for e in again)
@@ -101,12 +102,14 @@ def test_an_engine_of_the_paper_s_alexnet(rtx, request_for, tmp_path, capsys):
     _, crops = alexnet(path, hidden=64)
     widen(path, 64, 4096)
     shape = tuple(crops.shape[1:])
-    network = Network("stage2", path, "0" * 64, "crops", shape, 2, False)
+    network = NetworkSpec("stage2", path, "0" * 64, "crops", shape, 2, False)
     shapes = ranges(network, request_for(*TARGETS, batch="1:2:5").identity(network))
     assert shapes == {"crops": tuple((2 * n, 3, 220, 220) for n in (1, 2, 5))}
     typed = strongly_typed(network.path, "fp16")
     start = time.perf_counter()
-    plan = build_plan(rtx, typed, shapes, targets=TARGETS, workspace=1 << 28, progress=Tracker())
+    plan = build_plan(
+        rtx, typed, shapes, targets=TARGETS, workspace=1 << 28, progress=BuildProgress()
+    )
     seconds = time.perf_counter() - start
     with capsys.disabled():
         print(f"\nAlexNet stage: {len(plan) / 1e6:.1f} MB in {seconds:.2f} s", end="")
@@ -114,7 +117,7 @@ def test_an_engine_of_the_paper_s_alexnet(rtx, request_for, tmp_path, capsys):
 
 
 def test_float16_networks_are_what_they_should_be(bundle):
-    for network in networks(bundle):
+    for network in bundle.networks():
         model = onnx.load_from_string(strongly_typed(network.path, "fp16"))
         onnx.checker.check_model(model, full_check=True)
         kinds = [v.type.tensor_type.elem_type for v in (*model.graph.input, *model.graph.output)]
@@ -132,9 +135,9 @@ def test_float16_networks_are_what_they_should_be(bundle):
 
 def test_float32_networks_are_exact(bundle):
     rng = np.random.default_rng(0)
-    for network in networks(bundle):
+    for network in bundle.networks():
         batch = rng.normal(0, 0.5, (network.rows, *network.shape)).astype(np.float32)
-        exact = open_backend("onnxruntime", 1).load(network.path)(batch)
+        exact = open_backend("onnxruntime", 1).load(bundle, network.name)(batch)
         found = Emulated(strongly_typed(network.path, "fp32"))(batch)
         for a, b in zip(found, exact, strict=True):
             np.testing.assert_allclose(a, b, atol=1e-4 * np.abs(b).max())
@@ -175,7 +178,7 @@ def test_emulation_rounds_every_layer(bundle):
 
 
 def test_layers_named_in_a_recipe_stay_float32(bundle):
-    path = networks(bundle)[0].path
+    path = bundle.networks()[0].path
     first = next(n.name for n in onnx.load(path).graph.node if n.op_type == "Conv")
     model = onnx.load_from_string(strongly_typed(path, "fp16", [first]))
     (node,) = [n for n in model.graph.node if n.name == first]
@@ -210,13 +213,13 @@ def test_an_operator_that_tensorrt_lacks(rtx, tmp_path):
             {},
             targets=["sm86"],
             workspace=1 << 28,
-            progress=Tracker(),
+            progress=BuildProgress(),
         )
 
 
 def test_drift_beyond_the_limits_is_refused_and_nothing_kept(request_for, bundle, cache):
     request = request_for(limits=Limits(pixels=1e-6))
-    stage = networks(bundle)[:1]
+    stage = bundle.networks()[:1]
     with pytest.raises(EngineError) as caught:
         engines(request, stage, cache, Silent(), check=Verifier(bundle, None))
     assert "the fp16 engine of stage1 is refused: joints drift by 0.0" in str(caught.value)
@@ -243,14 +246,14 @@ def test_ctrl_c_ends_the_build_at_once(request_for, bundle, cache):
 
     before = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
-        engines(request_for(), networks(bundle), cache, Report())
+        engines(request_for(), bundle.networks(), cache, Report())
     assert threading.active_count() == before
     assert {p.name for p in cache.folder.iterdir()} <= {".lock"}
 
 
 def test_progress_is_told_and_only_grows(rtx, bundle):
-    tracker, seen = Tracker(), []
-    network = networks(bundle)[0]
+    tracker, seen = BuildProgress(), []
+    network = bundle.networks()[0]
 
     class Spy:
         start, finish = tracker.start, tracker.finish

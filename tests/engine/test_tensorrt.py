@@ -15,11 +15,12 @@ import edgepose
 from edgepose.backends import open_backend
 from edgepose.backends.tensorrt import TensorRt
 from edgepose.engine.adapter import Flavour
-from edgepose.engine.device import Driver, driver
-from edgepose.engine.recipe import Recipe
-from edgepose.engine.runtime import Engine
-from edgepose.errors import BackendError, EngineError
-from edgepose.stream import open_source
+from edgepose.engine.driver import Driver, driver
+from edgepose.engine.recipe import EngineRecipe
+from edgepose.engine.runtime import TrtEngine
+from edgepose.errors import BackendError, BundleError, EngineError
+from edgepose.sources.open import open_source
+from edgepose.verify.golden import verify_golden
 from tests.engine import pretend
 
 
@@ -37,10 +38,6 @@ def gpu(request, rtx, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "pycuda", object())
     monkeypatch.setitem(sys.modules, "pycuda.driver", gpu.driver())
     return gpu
-
-
-def first(bundle):
-    return bundle.path(bundle.manifest.stages[0].file)
 
 
 def crops(bundle, n):
@@ -67,9 +64,9 @@ def test_the_cascade_gives_what_onnxruntime_gives(gpu, bundle):
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 7])
 def test_batches_are_split_and_filled_up(gpu, bundle, n):
     """The profile is 2 to 3 persons."""
-    network = TensorRt(recipe=Recipe(batch="2:2:3", precision="fp32")).load(first(bundle))
+    network = TensorRt(recipe=EngineRecipe(batch="2:2:3", precision="fp32")).load(bundle, "stage1")
     batch = crops(bundle, n)
-    expected = open_backend("onnxruntime", 1).load(first(bundle))(batch)
+    expected = open_backend("onnxruntime", 1).load(bundle, "stage1")(batch)
     gpu.events = 0
     for found, wanted in zip(network(batch), expected, strict=True):
         np.testing.assert_allclose(found, wanted, atol=1e-5)
@@ -78,16 +75,16 @@ def test_batches_are_split_and_filled_up(gpu, bundle, n):
 
 def test_later_stages_take_rows_of_joints(gpu, bundle):
     spec, k = bundle.manifest.stages[-1], len(bundle.skeleton)
-    network = TensorRt(recipe=Recipe(batch="1:1:2", precision="fp32")).load(bundle.path(spec.file))
+    network = TensorRt(recipe=EngineRecipe(batch="1:1:2", precision="fp32")).load(bundle, "stage2")
     batch = np.random.default_rng(1).normal(0, 0.5, (3 * k, 3, spec.size, spec.size))
     batch = batch.astype(np.float32)
-    expected = open_backend("onnxruntime", 1).load(bundle.path(spec.file))(batch)
+    expected = open_backend("onnxruntime", 1).load(bundle, "stage2")(batch)
     for found, wanted in zip(network(batch), expected, strict=True):
         np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
 def test_outputs_are_the_caller_s(gpu, bundle):
-    network = TensorRt().load(first(bundle))
+    network = TensorRt().load(bundle, "stage1")
     one, two = crops(bundle, 2)[:1], crops(bundle, 2)[1:]
     kept = network(one)
     copies = [k.copy() for k in kept]
@@ -97,7 +94,7 @@ def test_outputs_are_the_caller_s(gpu, bundle):
 
 
 def test_threads_may_share_a_network(gpu, bundle):
-    network = TensorRt().load(first(bundle))
+    network = TensorRt().load(bundle, "stage1")
     batches = crops(bundle, 4)[:, None]
     alone = [network(b)[0] for b in batches]
     found: list = [None] * 4
@@ -116,7 +113,7 @@ def test_threads_may_share_a_network(gpu, bundle):
 
 
 def test_closing_frees_everything(gpu, bundle):
-    network = TensorRt().load(first(bundle))
+    network = TensorRt().load(bundle, "stage1")
     network(crops(bundle, 1))
     assert gpu.memory
     network.close()
@@ -125,7 +122,7 @@ def test_closing_frees_everything(gpu, bundle):
     with pytest.raises(BackendError, match="this network is closed; load it again"):
         network(crops(bundle, 1))
     # Also without being asked, from whichever thread drops it.
-    other = TensorRt().load(first(bundle))
+    other = TensorRt().load(bundle, "stage1")
     assert gpu.memory
     del other
     gc.collect()
@@ -135,18 +132,18 @@ def test_closing_frees_everything(gpu, bundle):
 
 @pytest.mark.parametrize("shape", [(0, 3, 4, 4), (1, 3, 4, 4), (3, 4, 4)])
 def test_a_batch_of_another_shape(gpu, bundle, shape):
-    network = TensorRt().load(first(bundle))
+    network = TensorRt().load(bundle, "stage1")
     with pytest.raises(ValueError, match=r"the batch must be \(n, \*\(3, \d+, \d+\)\), not"):
         network(np.zeros(shape, np.float32))
 
 
 def test_engines_are_built_once_and_not_where_that_is_not_wanted(gpu, bundle, notes):
     with pytest.raises(EngineError, match=r"no engine for stage1 in .*; build it with: edgepose-b"):
-        TensorRt(build=False).load(first(bundle))
+        TensorRt(build=False).load(bundle, "stage1")
     with pytest.raises(EngineError, match=r"with: edgepose-build --recipe mine\.toml$"):
-        TensorRt(build=False, options=("--recipe", "mine.toml")).load(first(bundle))
-    TensorRt(report=notes).load(first(bundle))
-    TensorRt(report=notes, build=False).load(first(bundle))
+        TensorRt(build=False, options=("--recipe", "mine.toml")).load(bundle, "stage1")
+    TensorRt(report=notes).load(bundle, "stage1")
+    TensorRt(report=notes, build=False).load(bundle, "stage1")
     assert notes.names == ["stage1"]
 
 
@@ -162,24 +159,24 @@ def test_an_engine_that_drifts_is_refused(gpu, bundle, monkeypatch):
 
     monkeypatch.setattr("edgepose.engine.build.build_plan", noisy)
     with pytest.raises(EngineError, match=r"the fp16 engine of stage1 is refused: joints drift"):
-        TensorRt().load(first(bundle))
+        TensorRt().load(bundle, "stage1")
 
 
 @pytest.mark.parametrize("gpu", ["tensorrt-rtx"], indirect=True)
 def test_kernels_that_tensorrt_rtx_compiles_are_kept(gpu, bundle, tmp_path):
-    network = TensorRt().load(first(bundle))
+    network = TensorRt().load(bundle, "stage1")
     compiled = gpu.compiled
     network(crops(bundle, 1))
     assert gpu.compiled == compiled + 1
     (kept,) = tmp_path.glob("stage1-*.kernels")
     assert kept.read_bytes() == b"kernels"
-    TensorRt().load(first(bundle))(crops(bundle, 1))
+    TensorRt().load(bundle, "stage1")(crops(bundle, 1))
     assert gpu.compiled == compiled + 1
 
 
 @pytest.mark.parametrize("gpu", ["tensorrt", "tensorrt-rtx"], indirect=True)
 def test_whether_a_call_can_go_into_a_graph(gpu, bundle):
-    network = TensorRt().load(first(bundle))
+    network = TensorRt().load(bundle, "stage1")
     own = network._own
     assert own.engine.capturable(own.stream.handle)
     assert network.layers() == {"Layers": []}
@@ -188,26 +185,24 @@ def test_whether_a_call_can_go_into_a_graph(gpu, bundle):
 def test_a_plan_that_tensorrt_refuses(gpu, bundle, monkeypatch):
     monkeypatch.setattr("edgepose.engine.build.build_plan", lambda *_, **__: b"bad plan")
     with pytest.raises(EngineError) as caught:
-        TensorRt().load(first(bundle))
+        TensorRt().load(bundle, "stage1")
     assert "refuses the engine: the plan is of another planet; build it again" in str(caught.value)
 
 
 def test_no_room_on_the_gpu(gpu, bundle, monkeypatch):
-    TensorRt().load(first(bundle)).close()
+    TensorRt().load(bundle, "stage1").close()
     refuse = SimpleNamespace(create_execution_context=lambda *_: None)
     runtime = SimpleNamespace(deserialize_cuda_engine=lambda _: refuse, error_recorder=None)
     backend = TensorRt()
     monkeypatch.setattr(backend._flavour.module, "Runtime", lambda _: runtime)
     with pytest.raises(EngineError, match=r"no room on the GPU for the engine: .*smaller --batch"):
-        backend.load(first(bundle))
+        backend.load(bundle, "stage1")
     assert not gpu.memory
 
 
-def test_a_file_that_is_no_network_of_its_bundle(gpu, tmp_path, bundle):
-    with pytest.raises(edgepose.errors.BundleError, match="no bundle at"):
-        TensorRt().load(tmp_path / "network.onnx")
-    with pytest.raises(BackendError, match="it is no network of"):
-        TensorRt().load(bundle.folder / "other.onnx")
+def test_a_network_that_the_bundle_has_not(gpu, bundle):
+    with pytest.raises(BundleError, match="has no network 'stage9'; it has stage1, "):
+        TensorRt().load(bundle, "stage9")
 
 
 def test_no_gpu(monkeypatch, rtx):
@@ -218,7 +213,7 @@ def test_no_gpu(monkeypatch, rtx):
     with pytest.raises(EngineError, match=r"needs an NVIDIA GPU: no NVIDIA driver.*onnxruntime"):
         open_backend("tensorrt")
     with pytest.raises(EngineError, match="an engine needs an NVIDIA GPU"):
-        Engine(rtx, b"plan")
+        TrtEngine(rtx, b"plan")
 
 
 def test_no_pycuda(gpu, monkeypatch):
@@ -240,7 +235,7 @@ def test_a_pycuda_that_does_not_work(gpu, monkeypatch):
 def test_on_a_real_gpu(bundle, tmp_path, monkeypatch, capsys):
     """Engines of the shipped bundle, built, measured and run; nothing is pretended."""
     monkeypatch.setattr("edgepose.backends.tensorrt.default_folder", lambda: tmp_path)
-    drift = edgepose.verify(bundle, TensorRt())
+    drift = verify_golden(bundle, TensorRt())
     with capsys.disabled():
         print(f"\n{driver().gpus[0].name}: {drift}")
     assert max(drift.values()) < 0.02

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from edgepose.cascade import Poses
-from edgepose.dataset import Pictures, Record
+from edgepose.data.records import Pictures, Record
 from edgepose.errors import DataError
 from edgepose.evaluate import report
 from edgepose.evaluate.estimates import estimate
 from edgepose.skeleton import COCO17, LSP14
+from edgepose.types import Poses
 
 K = len(LSP14)
 NOT_LABELLED = (0.0, 0.0, 0.0)

@@ -7,8 +7,8 @@ import pytest
 
 from edgepose.errors import OutputError
 from edgepose.output.jsonl import JsonLines
-from edgepose.results import Result
 from edgepose.skeleton import COCO17
+from edgepose.types import Result
 from tests.conftest import front_person
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgepose.people.tracker import Tracker, TrackerOptions
-from edgepose.results import Person
+from edgepose.types import Person
 from tests.people.world import Actor, World, standing
 
 

@@ -8,7 +8,7 @@ import torch
 from edgepose.bundle import Bundle
 from edgepose.skeleton import LSP14
 from edgepose.train.detector import load_detector
-from edgepose.train.engine import load_checkpoint
+from edgepose.train.loop import load_checkpoint
 from edgepose.train.networks import RefineNet, StageOne, displacement, local_soft_argmax
 from edgepose.train.recipe import load_recipe
 

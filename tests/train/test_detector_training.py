@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 ort = pytest.importorskip("onnxruntime")
 
-from edgepose.dataset import Record  # noqa: E402
+from edgepose.data.records import Record  # noqa: E402
 from edgepose.people.detector import Detector  # noqa: E402
 from edgepose.train import detector as training  # noqa: E402
 from edgepose.train.detector_compose import Composer, batches  # noqa: E402
@@ -21,8 +21,8 @@ from edgepose.train.detector_net import (  # noqa: E402
     grid,
     pairwise_iou,
 )
-from edgepose.train.engine import Plan  # noqa: E402
 from edgepose.train.export import deployable  # noqa: E402
+from edgepose.train.loop import Plan  # noqa: E402
 
 JOINTS = [(40.0 + (i % 3) * 10, 20.0 + i * 5, 2) for i in range(14)]
 

@@ -7,7 +7,7 @@ import torch
 
 import edgepose
 from edgepose.backends import open_backend
-from edgepose.bundle import Bundle, DetectorSpec, Pixels, verify
+from edgepose.bundle import Bundle, DetectorSpec, Pixels
 from edgepose.evaluate.metrics import torso_size
 from edgepose.skeleton import LSP14
 from edgepose.train import calibrate
@@ -21,6 +21,7 @@ from edgepose.train.export import (
     write_bundle,
 )
 from edgepose.train.networks import RefineNet, StageOne
+from edgepose.verify.golden import verify_golden
 
 
 def scrambled(model: torch.nn.Module) -> torch.nn.Module:
@@ -72,7 +73,7 @@ def test_a_written_bundle_loads_verifies_and_runs(tmp_path, stages):
         training={"data": "none"},
     )
     bundle = Bundle(tmp_path)
-    errors = verify(bundle, open_backend("onnxruntime"))
+    errors = verify_golden(bundle, open_backend("onnxruntime"))
     assert max(errors.values()) < 1e-4
     poses = edgepose.load(bundle, check=True)(
         np.random.default_rng(0).integers(0, 255, (200, 160, 3), np.uint8),

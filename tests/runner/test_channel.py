@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from edgepose.stream.policy import Channel, DropPolicy, EndOfStreamError
+from edgepose.runner.channel import Channel, DropPolicy, EndOfStreamError
 
 
 def drain(channel):

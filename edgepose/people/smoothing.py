@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgepose.results import Float, Person
+from edgepose.types import Float, Person
 
 
 @dataclass(slots=True)

@@ -1,35 +1,33 @@
 """Drift of engines from the reference, in sides of the crop and in pixels of a 220-pixel person.
 
 Where there is a GPU of the engine's kind the engine itself runs. Elsewhere the network that it was
-built from is run with its roundings emulated (:mod:`edgepose.engine.emulate`): that finds what
+built from is run with its roundings emulated (:mod:`edgepose.verify.emulate`): that finds what
 precision costs, not what a faulty engine would do, and the result says which of both it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose import load_detector
 from edgepose.backends import open_backend
-from edgepose.bundle import Bundle
-from edgepose.cascade import Cascade
-from edgepose.engine.build import Network
+from edgepose.bundle import Bundle, NetworkSpec
+from edgepose.cascade.host import HostCascade
 from edgepose.engine.convert import strongly_typed
-from edgepose.engine.emulate import Emulated
 from edgepose.engine.manifest import Drift, Identity
 from edgepose.geometry import denormalise, torso_diameter
-from edgepose.stream import open_source
+from edgepose.people.detector import Detector
+from edgepose.sources.open import open_source
+from edgepose.verify.emulate import Emulated
 
 HEIGHT = 220  # pixels, of the person that drift is told for
 ENGINE, NETWORK = "engine", "network"
 
 Float = NDArray[np.float32]
 Run = Callable[[Float], tuple[Float, ...]]
-Loader = Callable[[Network, bytes], Run]
+Loader = Callable[[NetworkSpec, bytes], Run]
 
 
 class Verifier:
@@ -40,17 +38,17 @@ class Verifier:
         self._runs: dict[str, Run] = {}
         self.whole: Drift | None = None  # what end_to_end found
 
-    def __call__(self, network: Network, identity: Identity, plan: bytes) -> Drift:
+    def __call__(self, network: NetworkSpec, identity: Identity, plan: bytes) -> Drift:
         """Drift of one engine from the reference: golden pairs, or for the detector float32."""
         if self._loader is not None:
             run, of = self._loader(network, plan), ENGINE
         else:
             model = strongly_typed(network.path, identity.precision, identity.float32)
             run, of = Emulated(model), NETWORK
-        self._runs[network.path.name] = run
-        if network.fixed:
+        self._runs[network.name] = run
+        if network.stage is None:
             return self._detector(run, of)
-        number = int(network.name.removeprefix("stage"))
+        number = network.stage
         with np.load(self._bundle.path(self._bundle.manifest.golden.file)) as golden:
             inputs, points, scores = (golden[f"{n}{number}"] for n in ("input", "points", "scores"))
             first = golden["points1"]
@@ -71,7 +69,7 @@ class Verifier:
 
     def _detector(self, run: Run, of: str) -> Drift:
         """The best box of the sample's first frame, against float32."""
-        detector = load_detector(self._bundle)
+        detector = Detector.load(self._bundle, open_backend())
         both = _Both(detector.network, run)
         detector.network = both
         detector(_sample())
@@ -88,13 +86,13 @@ class Verifier:
         Crops follow the drifting joints here. None unless every stage was measured.
         """
         bundle = self._bundle
-        files = [spec.file for spec in bundle.manifest.stages]
-        if not all(file in self._runs for file in files):
+        stages = [network.name for network in bundle.networks() if network.stage is not None]
+        if not all(name in self._runs for name in stages):
             return None
-        exact = Cascade(bundle, open_backend())
+        exact = HostCascade(bundle, open_backend())
         frame = _sample()
         boxes = self._persons(frame)
-        wanted, found = exact(frame, boxes), Cascade(bundle, _Loaded(self._runs))(frame, boxes)
+        wanted, found = exact(frame, boxes), HostCascade(bundle, _Loaded(self._runs))(frame, boxes)
         longer = float(np.max(boxes[:, 2:4] - boxes[:, :2]))
         off = float(np.max(np.linalg.norm(found.joints - wanted.joints, axis=-1)))
         scored = float(np.max(np.abs(found.scores - wanted.scores)))
@@ -105,7 +103,7 @@ class Verifier:
     def _persons(self, frame: NDArray[np.uint8]) -> Float:
         """The best box of the detector, by float32; the whole frame without one."""
         if self._bundle.manifest.detector is not None:
-            found = load_detector(self._bundle)(frame)
+            found = Detector.load(self._bundle, open_backend())(frame)
             if len(found):
                 return found[:1]
         height, width = frame.shape[:2]
@@ -126,16 +124,16 @@ class _Both:
 
 
 class _Loaded:
-    """A backend whose networks are there already, by file name."""
+    """A backend whose networks are there already, by name."""
 
     name, precision = "verified", "mixed"
 
     def __init__(self, runs: dict[str, Run]) -> None:
         self._runs = runs
 
-    def load(self, path: Path) -> Run:
-        """The network of that file."""
-        return self._runs[path.name]
+    def load(self, bundle: Bundle, network: str) -> Run:
+        """The network of that name."""
+        return self._runs[network]
 
 
 def _sample() -> NDArray[np.uint8]:

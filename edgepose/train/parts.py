@@ -13,9 +13,9 @@ from torch import nn
 
 from edgepose.backends import open_backend
 from edgepose.bundle import Bundle, DetectorSpec, Pixels
-from edgepose.cascade import Cascade
+from edgepose.cascade.host import HostCascade
 from edgepose.crop import crop
-from edgepose.dataset import load_records
+from edgepose.data.records import load_records
 from edgepose.errors import DataError
 from edgepose.evaluate.metrics import calibration_error
 from edgepose.geometry import (
@@ -28,11 +28,10 @@ from edgepose.geometry import (
 )
 from edgepose.people.detector import NMS_IOU, THRESHOLD
 from edgepose.skeleton import LSP14
-from edgepose.stream.sources import open_source
+from edgepose.sources.open import open_source
 from edgepose.train import calibrate
 from edgepose.train.data import MEAN, STD, Array, Person, load_persons
 from edgepose.train.detector import DetectorConfig, export_detector, train_detector
-from edgepose.train.engine import Plan, load_checkpoint
 from edgepose.train.export import (
     Calibrated,
     RefineExport,
@@ -41,8 +40,9 @@ from edgepose.train.export import (
     deployable,
     write_bundle,
 )
+from edgepose.train.loop import Plan, load_checkpoint
 from edgepose.train.networks import RefineNet, StageOne
-from edgepose.train.recipe import Recipe
+from edgepose.train.recipe import TrainingRecipe
 from edgepose.train.stages import predict_refine, predict_stage_one, train_refine, train_stage_one
 
 _DRAWS = 2  # estimates per training person that a later stage learns from
@@ -57,7 +57,7 @@ class Run:
     ``minutes`` replaces the recipe's time per part (0: the recipe's); ``steps`` bounds the steps.
     """
 
-    recipe: Recipe
+    recipe: TrainingRecipe
     data: Sequence[Path]
     out: Path
     minutes: float = 0.0
@@ -122,7 +122,7 @@ def train_part(run: Run, part: str) -> None:
             )
         stage, recipe = int(part), later[part]
         persons, repeats = run.training_set()
-        cascade = Cascade(Bundle(run.bundle), open_backend(threads=run.threads), stage - 1)
+        cascade = HostCascade(Bundle(run.bundle), open_backend(threads=run.threads), stage - 1)
         val = {
             name: (people, estimate(cascade, people, draws=1, jitter=0.0)[:, 0])
             for name, people in run.held_out().items()
@@ -145,7 +145,7 @@ def train_part(run: Run, part: str) -> None:
 
 
 def estimate(
-    cascade: Cascade, persons: Sequence[Person], draws: int, jitter: float, seed: int = 0
+    cascade: HostCascade, persons: Sequence[Person], draws: int, jitter: float, seed: int = 0
 ) -> Array:
     """What the stages so far make of each person: (persons, draws, k, 2), pixels.
 

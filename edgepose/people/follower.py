@@ -9,28 +9,10 @@ from typing import Protocol
 import numpy as np
 
 from edgepose.geometry import person_boxes
-from edgepose.people.smooth import OneEuro
+from edgepose.people.detector import PersonDetector
+from edgepose.people.smoothing import OneEuro
 from edgepose.people.tracker import Tracker, TrackerOptions
-from edgepose.results import Float, Image, Person
-
-
-class Poses(Protocol):
-    """What the cascade gives: see :class:`edgepose.cascade.Poses`."""
-
-    @property
-    def joints(self) -> Float:
-        """(P, k, 2) frame pixels."""
-        ...
-
-    @property
-    def scores(self) -> Float:
-        """(P, k) in [0, 1]."""
-        ...
-
-    @property
-    def seconds(self) -> dict[str, float]:
-        """What each stage took."""
-        ...
+from edgepose.types import Float, Image, Person, Poses
 
 
 class PoseEstimator(Protocol):
@@ -38,14 +20,6 @@ class PoseEstimator(Protocol):
 
     def __call__(self, frame: Image, boxes: Float, /) -> Poses:
         """Estimate."""
-        ...
-
-
-class PersonDetector(Protocol):
-    """Boxes and scores (n, 5) of the persons in a frame, best first."""
-
-    def __call__(self, frame: Image, /) -> Float:
-        """Detect."""
         ...
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,36 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 from edgepose.backends import Backend
 from edgepose.bundle import Bundle, StageSpec
 from edgepose.crop import crop, info
-from edgepose.geometry import Float, denormalise, joint_boxes, refine, square_boxes
+from edgepose.geometry import denormalise, joint_boxes, refine, square_boxes
+from edgepose.types import Float, Poses
 
 
-@dataclass
-class Poses:
-    """Joints of P persons.
-
-    ``stages`` holds the estimate (P, k, 2) after each stage in frame pixels, ``stage_scores`` its
-    scores (P, k) in [0, 1], ``seconds`` the time of every step.
-    """
-
-    stages: list[Float]
-    stage_scores: list[Float]
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def joints(self) -> Float:
-        """(P, k, 2) float32, frame pixels: the last stage's estimate."""
-        return self.stages[-1]
-
-    @property
-    def scores(self) -> Float:
-        """(P, k) float32 in [0, 1]: the last stage's confidence per joint."""
-        return self.stage_scores[-1]
-
-    def __len__(self) -> int:
-        return len(self.joints)
-
-
-class Cascade:
+class HostCascade:
     """A bundle's stages on a backend: ``poses = cascade(frame, boxes)``."""
 
     def __init__(self, bundle: Bundle, backend: Backend, stages: int | None = None) -> None:
@@ -48,7 +22,9 @@ class Cascade:
         self.bundle, self.skeleton = bundle, bundle.skeleton
         self.backend = backend.name
         self.specs = bundle.manifest.stages[:stages]
-        self.networks = [backend.load(bundle.path(spec.file)) for spec in self.specs]
+        self.networks = [
+            backend.load(bundle, f"stage{number}") for number in range(1, len(self.specs) + 1)
+        ]
         crops = f"crops on the CPU ({info().path})"
         self.description = f"{bundle.name} on {backend.name}, {backend.precision}, {crops}"
 

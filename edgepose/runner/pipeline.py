@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from edgepose.results import Image, Person, Result
-from edgepose.stream.policy import Channel, DropPolicy, EndOfStreamError
-from edgepose.stream.source import Source
-from edgepose.stream.stats import Stats
+from edgepose.runner.channel import Channel, DropPolicy, EndOfStreamError
+from edgepose.runner.statistics import Stats
+from edgepose.sources.source import Source
+from edgepose.types import Image, Person, Result
 
 Estimate = Callable[[Image, float], tuple[list[Person], dict[str, float]]]
 

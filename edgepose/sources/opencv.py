@@ -13,8 +13,8 @@ from pathlib import Path
 import cv2
 
 from edgepose.errors import SourceError
-from edgepose.results import Image, as_image
-from edgepose.stream.source import Source
+from edgepose.sources.source import Source
+from edgepose.types import Image, as_image
 
 _NETWORK_TIMEOUT_MS = 10_000
 

@@ -3,10 +3,10 @@ import types
 import numpy as np
 import pytest
 
+from edgepose.api import estimator
 from edgepose.geometry import person_boxes
-from edgepose.people.follow import Follower, Stills
+from edgepose.people.follower import Follower, Stills
 from edgepose.people.tracker import TrackerOptions
-from edgepose.stream import estimator
 from tests.conftest import front_pose
 
 FRAME = np.zeros((480, 640, 3), np.uint8)

@@ -10,7 +10,7 @@ import pytest
 import edgepose
 from edgepose.backends import open_backend
 from edgepose.bundle import Bundle, StageSpec
-from edgepose.cascade import Cascade
+from edgepose.cascade.host import HostCascade
 from edgepose.crop.reference import weights
 
 # The man, the same one badly framed, and a box half outside, in a frame of 270 x 480.
@@ -89,9 +89,9 @@ class Smooth:
 
     name, precision = "smooth", "float32"
 
-    def load(self, path):
-        rng = np.random.default_rng(int(path.stem[-1]))
-        joints = 14 if path.stem == "stage1" else 1
+    def load(self, bundle, name):
+        rng = np.random.default_rng(int(name[-1]))
+        joints = 14 if name == "stage1" else 1
         mix = rng.normal(0, 0.2, (3 * 8 * 8, 3 * joints))
 
         def network(crops):
@@ -109,7 +109,7 @@ def test_three_made_up_stages_against_float64(frame):
     specs = [(64, 1.3), (32, 1.5), (16, 0.7)]
     stages = [StageSpec(f"stage{n}.onnx", "", *spec) for n, spec in enumerate(specs, 1)]
     bundle.manifest = msgspec.structs.replace(bundle.manifest, stages=stages)
-    cascade = Cascade(bundle, Smooth())
+    cascade = HostCascade(bundle, Smooth())
     poses = cascade(frame, BOXES)
     assert len(poses.stages) == 3
     assert np.abs(np.diff(poses.stages, axis=0)).max(axis=(1, 2, 3)).min() > 5
@@ -196,7 +196,7 @@ def test_the_frame_is_not_touched(cascade, frame):
 
 def test_the_first_stages_alone(frame, poses):
     bundle = Bundle()
-    one = Cascade(bundle, open_backend("onnxruntime", 1), stages=1)
+    one = HostCascade(bundle, open_backend("onnxruntime", 1), stages=1)
     got = one(frame, BOXES)
     assert len(got.stages) == 1
     np.testing.assert_allclose(got.joints, poses.stages[0], atol=0.01)

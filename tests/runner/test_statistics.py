@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from edgepose.stream.stats import Stats
+from edgepose.runner.statistics import Stats
 
 
 def test_percentiles_order_and_rate():

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from edgepose.errors import SourceError
 from edgepose.picture import decode_picture
-from edgepose.results import Image
-from edgepose.stream.source import Source
+from edgepose.sources.source import Source
+from edgepose.types import Image
 
 
 class PictureSource(Source):

@@ -1,4 +1,4 @@
-"""What the runner hands on for every frame: plain data that trackers fill and outputs read."""
+"""What travels between the rooms: plain data."""
 
 from __future__ import annotations
 
@@ -46,6 +46,32 @@ class Result:
     captured: float = 0.0
     seconds: dict[str, float] = field(default_factory=dict)
     name: str | None = None
+
+
+@dataclass(slots=True)
+class Poses:
+    """Joints of P persons.
+
+    ``stages`` holds the estimate (P, k, 2) after each stage in frame pixels, ``stage_scores`` its
+    scores (P, k) in [0, 1], ``seconds`` the time of every step.
+    """
+
+    stages: list[Float]
+    stage_scores: list[Float]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def joints(self) -> Float:
+        """(P, k, 2) float32, frame pixels: the last stage's estimate."""
+        return self.stages[-1]
+
+    @property
+    def scores(self) -> Float:
+        """(P, k) float32 in [0, 1]: the last stage's confidence per joint."""
+        return self.stage_scores[-1]
+
+    def __len__(self) -> int:
+        return len(self.joints)
 
 
 def as_image(array: Any) -> Image:

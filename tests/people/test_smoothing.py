@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from edgepose.people.smooth import OneEuro
-from edgepose.results import Person
+from edgepose.people.smoothing import OneEuro
+from edgepose.types import Person
 
 HEIGHT = 400.0
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edgepose.dataset import (
+from edgepose.data.records import (
     Pictures,
     load_records,
     numbered_records,

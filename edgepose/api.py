@@ -1,21 +1,65 @@
-"""Frames in, persons out: sources, the staged pipeline and its statistics."""
+"""How the rooms are put together: load a cascade, load a detector, stream a source."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from edgepose.stream.source import Source
-from edgepose.stream.sources import open_source
+from edgepose.backends import Backend, open_backend
+from edgepose.bundle import Bundle
+from edgepose.cascade.host import HostCascade
+from edgepose.people.detector import Detector, PersonDetector
+from edgepose.people.follower import Follower, PoseEstimator, Stills
+from edgepose.people.tracker import TrackerOptions
+from edgepose.runner.pipeline import Estimate, Pipeline
+from edgepose.sources.open import open_source
+from edgepose.sources.source import Source
+from edgepose.types import Result
+from edgepose.verify.golden import verify_golden
 
-if TYPE_CHECKING:
-    from edgepose.people.follow import PersonDetector, PoseEstimator
-    from edgepose.results import Result
-    from edgepose.stream.pipeline import Estimate
+__all__ = ["estimator", "load", "load_detector", "open_source", "stream"]
 
-__all__ = ["Source", "estimator", "open_source", "stream"]
+
+def load(
+    bundle: Path | str | Bundle | None = None,
+    backend: str | Backend = "auto",
+    threads: int | None = None,
+    *,
+    check: bool = False,
+) -> HostCascade:
+    """Load a cascade.
+
+    ``bundle``: a folder, None for the shipped one. ``backend``: a name, "auto" for onnxruntime, or
+    one that is open. ``threads`` per network, None: all cores, at most 4. ``check``: run the golden
+    pairs. Raises BundleError or BackendError with the remedy.
+    """
+    loaded = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
+    runtime = _runtime(backend, threads)
+    if check:
+        verify_golden(loaded, runtime)
+    return HostCascade(loaded, runtime)
+
+
+def load_detector(
+    bundle: Path | str | Bundle | None = None,
+    backend: str | Backend = "auto",
+    threads: int | None = None,
+) -> Detector:
+    """Load a bundle's person detector; arguments and errors as for :func:`load`."""
+    loaded = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
+    return Detector.load(loaded, _runtime(backend, threads))
+
+
+def _runtime(backend: str | Backend, threads: int | None) -> Backend:
+    """An open backend as it is, a name opened; engines that are built on the way are measured."""
+    if not isinstance(backend, str):
+        return backend
+    if backend != "tensorrt":
+        return open_backend(backend, threads)
+    from edgepose.verify.engines import Verifier
+
+    return open_backend(backend, threads, check=Verifier)
 
 
 def estimator(
@@ -32,9 +76,6 @@ def estimator(
     ``detect_every`` None takes the default; given for a folder of pictures it says that they are
     the frames of one video.
     """
-    from edgepose.people.follow import Follower, Stills
-    from edgepose.people.tracker import TrackerOptions
-
     given = {"detect_every": detect_every, "max_persons": max_persons}
     options = TrackerOptions(**{k: v for k, v in given.items() if v is not None})
     if source.continuous or detect_every is not None:
@@ -72,16 +113,13 @@ def stream(
         SourceError, BundleError, BackendError: see their texts; a source that breaks off raises
             after its last result.
     """
-    import edgepose
-    from edgepose.stream.pipeline import Pipeline
-
     owned = not isinstance(source, Source)
     opened = source if isinstance(source, Source) else open_source(source)
     reading = False
     try:
-        model = edgepose.Bundle(bundle)
-        cascade = edgepose.load(model, backend, threads)
-        detector = edgepose.load_detector(model, backend, threads)
+        model = Bundle(bundle)
+        cascade = load(model, backend, threads)
+        detector = load_detector(model, backend, threads)
         estimate = estimator(
             opened,
             cascade,

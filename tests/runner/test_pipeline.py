@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from edgepose.errors import SourceError
-from edgepose.stream import open_source
-from edgepose.stream.pipeline import Pipeline
-from edgepose.stream.policy import DropPolicy
-from edgepose.stream.source import Source
+from edgepose.runner.channel import DropPolicy
+from edgepose.runner.pipeline import Pipeline
+from edgepose.sources.open import open_source
+from edgepose.sources.source import Source
 from tests.conftest import front_person
 
 

@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 from edgepose.errors import SourceError
-from edgepose.stream.source import Source
+from edgepose.sources.source import Source
 
 PICTURES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif"}
@@ -27,28 +27,28 @@ def open_source(spec: int | str | os.PathLike[str]) -> Source:
         SourceError: there is no such source, or not one frame of it can be read.
     """
     # OpenCV is loaded with the first source, not with the package.
-    from edgepose.stream import pictures, video
+    from edgepose.sources import opencv, pictures
 
     if isinstance(spec, int):
-        return video.CameraSource(spec)
+        return opencv.CameraSource(spec)
     text = os.fspath(spec)
     if "://" in text:
-        return video.UrlSource(text)
+        return opencv.UrlSource(text)
     path = Path(text).expanduser()
     if path.is_dir():
         return pictures.PictureSource(text, _pictures_in(path))
     if not path.exists():
         if text == SAMPLE:
             sample = resources.files("edgepose") / "assets" / "sample.mp4"
-            return video.FileSource(Path(str(sample)), name=SAMPLE)
+            return opencv.FileSource(Path(str(sample)), name=SAMPLE)
         if text.isdecimal():
-            return video.CameraSource(int(text))
+            return opencv.CameraSource(int(text))
         raise SourceError(f"There is no file or folder '{text}'; check the path.")
     if not os.access(path, os.R_OK):
         raise SourceError(f"'{text}' may not be read; check the permissions of the file.")
     if path.suffix.lower() in PICTURES:
         return pictures.PictureSource(text, [path])
-    return video.FileSource(path)
+    return opencv.FileSource(path)
 
 
 def _pictures_in(folder: Path) -> list[Path]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edgepose.errors import SourceError
-from edgepose.stream import open_source
+from edgepose.sources.open import open_source
 from tests.conftest import write_clip
 
 

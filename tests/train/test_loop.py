@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgepose.train.engine import Ema, Plan, TrainingError, load_checkpoint, train
+from edgepose.train.loop import Ema, Plan, TrainingError, load_checkpoint, train
 
 
 def line(seed: int = 0):

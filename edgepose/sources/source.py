@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgepose.results import Image
+from edgepose.types import Image
 
 
 class Source(ABC):

@@ -1,0 +1,1 @@
+"""Moving frames from sources through the estimator to the caller."""

@@ -1,0 +1,1 @@
+"""Where frames come from: one module per kind, and what a user types turned into a source."""
