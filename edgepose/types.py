@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepose.skeleton import Skeleton
+
 Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
@@ -27,16 +29,38 @@ class Person:
     joints: Float
     scores: Float
 
+    def __repr__(self) -> str:
+        return f"Person(id={self.id}, score={self.score:.2f}, joints {self.joints.shape})"
+
+
+@dataclass(slots=True)
+class Frame:
+    """What a source yields.
+
+    ``image`` (H, W, 3) uint8 BGR. ``index`` counts the source's frames from 0, so a dropped live
+    frame leaves a gap. ``time`` is in seconds from the start of the source, ``captured`` when the
+    frame was there (``time.perf_counter()``). ``source`` is the number of its source in the run,
+    ``name`` the file's name where the source is a folder or a picture.
+    """
+
+    image: Image
+    index: int
+    time: float
+    captured: float
+    source: int = 0
+    name: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Frame({_shape(self.image)}, index={self.index}, source={self.source})"
+
 
 @dataclass(slots=True)
 class Result:
     """One frame and the persons in it.
 
-    ``frame`` (H, W, 3) uint8 BGR is the source's own picture, not a copy; it is the reader's from
-    here on. ``index`` counts captured frames from 0, so a dropped live frame leaves a gap. ``time``
-    is in seconds from the start of the source. ``captured`` is when the frame was decoded
-    (``time.perf_counter()``); ``seconds`` holds what each stage took. ``name`` is the file's name
-    where the source is a folder or a picture.
+    ``frame`` (H, W, 3) uint8 BGR is the source's own picture, not a copy: several sinks may read
+    it, so nobody draws on it. ``index``, ``time``, ``captured``, ``source`` and ``name`` are the
+    frame's, see :class:`Frame`; ``seconds`` holds what each stage took.
     """
 
     index: int
@@ -46,6 +70,41 @@ class Result:
     captured: float = 0.0
     seconds: dict[str, float] = field(default_factory=dict)
     name: str | None = None
+    source: int = 0
+
+    def __repr__(self) -> str:
+        return (
+            f"Result({_shape(self.frame)}, index={self.index}, source={self.source}, "
+            f"people={len(self.people)})"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """What is known of a source before its first frame goes out.
+
+    ``name`` is fit for printing: no passwords. ``width`` and ``height`` are pixels of the first
+    frame; ``fps`` and ``length`` (frames) are None where nobody knows. ``live`` sources do not wait
+    for a slow reader; ``continuous`` ones show the same scene from frame to frame.
+    """
+
+    name: str
+    width: int
+    height: int
+    fps: float | None = None
+    length: int | None = None
+    live: bool = False
+    continuous: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """What a sink is told before the first result: who estimates, and from what."""
+
+    bundle: str
+    backend: str
+    skeleton: Skeleton
+    sources: tuple[SourceInfo, ...]
 
 
 @dataclass(slots=True)
@@ -72,6 +131,13 @@ class Poses:
 
     def __len__(self) -> int:
         return len(self.joints)
+
+    def __repr__(self) -> str:
+        return f"Poses({len(self)} persons, {len(self.stages)} stages)"
+
+
+def _shape(image: Image) -> str:
+    return " x ".join(map(str, image.shape[1::-1]))
 
 
 def as_image(array: Any) -> Image:

@@ -31,7 +31,8 @@ FLOORS = (
     ("crop",),
     ("sources", "output", "data"),
     ("geometry", "picture"),
-    ("skeleton", "types", "files", "_core", "_cuda", "_host"),
+    ("types", "files", "_core", "_cuda", "_host"),
+    ("skeleton",),
     ("errors", "version"),
 )
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
