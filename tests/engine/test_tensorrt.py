@@ -20,6 +20,7 @@ from edgepose.engine.recipe import EngineRecipe
 from edgepose.engine.runtime import TrtEngine
 from edgepose.errors import BackendError, BundleError, EngineError
 from edgepose.sources.open import open_source
+from edgepose.verify.engines import Verifier
 from edgepose.verify.golden import verify_golden
 from tests.engine import pretend
 
@@ -159,7 +160,7 @@ def test_an_engine_that_drifts_is_refused(gpu, bundle, monkeypatch):
 
     monkeypatch.setattr("edgepose.engine.build.build_plan", noisy)
     with pytest.raises(EngineError, match=r"the fp16 engine of stage1 is refused: joints drift"):
-        TensorRt().load(bundle, "stage1")
+        TensorRt(check=Verifier).load(bundle, "stage1")
 
 
 @pytest.mark.parametrize("gpu", ["tensorrt-rtx"], indirect=True)
