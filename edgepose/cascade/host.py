@@ -1,17 +1,25 @@
-"""The cascade of DeepPose (Toshev & Szegedy, CVPR 2014, section 3) over any backend."""
+"""The cascade of DeepPose (Toshev & Szegedy, CVPR 2014, section 3) over any backend.
+
+Every stage has a worker thread: while stage 2 looks at one frame, stage 1 looks at the next.
+"""
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgepose.backends import Backend
-from edgepose.bundle import Bundle, StageSpec
+from edgepose.backends import Backend, Network
+from edgepose.bundle import Bundle, Pixels, StageSpec
+from edgepose.cascade.pending import HostPending
+from edgepose.cascade.workers import Workers
 from edgepose.crop import crop, info
 from edgepose.geometry import denormalise, joint_boxes, refine, square_boxes
-from edgepose.types import Float, Poses
+from edgepose.skeleton import Skeleton
+from edgepose.types import Float, Frame, Image, Poses
 
 
 class HostCascade:
@@ -22,61 +30,129 @@ class HostCascade:
         self.bundle, self.skeleton = bundle, bundle.skeleton
         self.backend = backend.name
         self.specs = bundle.manifest.stages[:stages]
-        self.networks = [
-            backend.load(bundle, f"stage{number}") for number in range(1, len(self.specs) + 1)
+        names = [f"stage{number}" for number in range(1, len(self.specs) + 1)]
+        self.networks = [backend.load(bundle, name) for name in names]
+        pixels = bundle.manifest.pixels
+        self._stages: list[_Stage] = [
+            (_First if number == 1 else _Refining)(number, spec, network, pixels, self.skeleton)
+            for number, (spec, network) in enumerate(zip(self.specs, self.networks, strict=True), 1)
         ]
+        self._workers = Workers("stage", [stage.run for stage in self._stages])
         crops = f"crops on the CPU ({info().path})"
         self.description = f"{bundle.name} on {backend.name}, {backend.precision}, {crops}"
 
-    def __call__(self, frame: NDArray[np.uint8], boxes: ArrayLike) -> Poses:
-        """Estimate the pose of every person.
+    @property
+    def depth(self) -> int:
+        """How many calls keep every stage busy: one in each."""
+        return len(self._stages)
 
-        ``frame`` (H, W, 3) uint8 BGR; ``boxes`` (P, 4) or (P, 5) edges x0, y0, x1, y1 in pixels,
-        tight around the person. ValueError if a box is not finite or empty.
+    def submit(
+        self, frames: Sequence[Frame], boxes: ArrayLike, frame_index: ArrayLike
+    ) -> HostPending:
+        """Begin the estimate of all persons of several frames.
+
+        ``boxes`` (P, 4) or (P, 5) edges x0, y0, x1, y1 in pixels, tight around the person;
+        ``frame_index`` (P,) says which of ``frames``, each (H, W, 3) uint8 BGR, a person is in.
+        Waits only while more calls than stages are on their way. ValueError if a box is not finite
+        or empty, or an index is none.
         """
-        b = _checked(boxes)
-        poses = Poses([], [])
-        if len(b) == 0:
+        call = self._call([frame.image for frame in frames], boxes, frame_index)
+        if len(call.boxes):
+            self._workers.put(call)
+        return call
+
+    def __call__(self, frame: Image, boxes: ArrayLike) -> Poses:
+        """Estimate the pose of every person in one frame, in this thread; see :meth:`submit`."""
+        call = self._call([frame], boxes, None)
+        if len(call.boxes):
+            for stage in self._stages:
+                stage.run(call)
+        return call.result()
+
+    def close(self) -> None:
+        """End the workers, which waits for what is on its way; may be called again."""
+        self._workers.close()
+
+    def _call(self, images: list[Image], boxes: ArrayLike, index: ArrayLike | None) -> HostPending:
+        b = checked_boxes(boxes)
+        i = np.zeros(len(b), np.int64) if index is None else np.asarray(index, np.int64).reshape(-1)
+        if len(i) != len(b) or (len(b) and not 0 <= i.min() <= i.max() < len(images)):
+            raise ValueError(f"frame_index must be ({len(b)},) from 0 to {len(images) - 1}")
+        call = HostPending(images, b, i, len(self._stages))
+        if not len(b):
             k = len(self.skeleton)
-            poses.stages = [np.zeros((0, k, 2), np.float32) for _ in self.specs]
-            poses.stage_scores = [np.zeros((0, k), np.float32) for _ in self.specs]
-            return poses
-        # Stage 1: y¹ = N⁻¹(ψ(N(x; b⁰); θ_1); b⁰)
-        b0 = square_boxes(b, self.specs[0].extent)
-        points, scores = self._network(1, self._crop(frame, b0, self.specs[0], poses), poses)
-        y = denormalise(points, b0)
-        self._keep(poses, y, scores)
-        for s, spec in enumerate(self.specs[1:], 2):
-            # Stage s: b_i = (y_i, σ·diam(y), σ·diam(y)), y_i += ψ_i(N(x; b_i); θ_s)·side
-            b_i = joint_boxes(y, self.skeleton, spec.extent)
-            crops = self._crop(frame, b_i.reshape(-1, 4), spec, poses)
-            displacements, scores = self._network(s, crops, poses)
-            y = refine(y, displacements.reshape(y.shape), b_i)
-            self._keep(poses, y, scores.reshape(y.shape[:2]))
-        return poses
+            for _ in self._stages:
+                call.keep(np.zeros((0, k, 2), np.float32), np.zeros((0, k), np.float32))
+        return call
 
-    def _crop(self, frame: NDArray[np.uint8], boxes: Float, spec: StageSpec, poses: Poses) -> Float:
-        """``N(x; b)``: every box cut from the frame and normalised, one kernel call."""
-        start = time.perf_counter()
-        pixels = self.bundle.manifest.pixels
-        crops = crop(frame, boxes, spec.size, scale=pixels.scale, mean=pixels.mean, std=pixels.std)
-        poses.seconds["crop"] = poses.seconds.get("crop", 0.0) + time.perf_counter() - start
-        return np.asarray(crops, np.float32)
 
-    def _network(self, stage: int, crops: Float, poses: Poses) -> tuple[Float, Float]:
-        """``ψ(·; θ_s)``: positions or displacements, and scores."""
-        start = time.perf_counter()
-        points, scores = self.networks[stage - 1](crops)
-        poses.seconds[f"stage {stage}"] = time.perf_counter() - start
+class _Stage:
+    """One network and what leads to and from it; ``run`` never raises."""
+
+    def __init__(
+        self, number: int, spec: StageSpec, network: Network, pixels: Pixels, skeleton: Skeleton
+    ) -> None:
+        self.name, self.spec, self.skeleton = f"stage {number}", spec, skeleton
+        self._network, self._pixels = network, pixels
+        self._one_caller = threading.Lock()  # runtimes need not allow more
+
+    def run(self, call: HostPending) -> None:
+        if call.error is not None:
+            return
+        try:
+            with self._one_caller:
+                call.keep(*self.estimate(call))
+        except BaseException as error:  # noqa: BLE001 - it is raised where the call is waited for
+            call.fail(error)
+
+    def estimate(self, call: HostPending) -> tuple[Float, Float]:
+        """Joints (P, k, 2) in pixels and their scores (P, k)."""
+        raise NotImplementedError
+
+    def network(
+        self, call: HostPending, boxes: Float, index: NDArray[np.int64]
+    ) -> tuple[Float, Float]:
+        """``ψ(N(x; b); θ_s)``: every box cut out, normalised and shown to the network."""
+        start, p = time.perf_counter(), self._pixels
+        crops = crop(
+            call.images,
+            boxes,
+            self.spec.size,
+            frame_index=index,
+            scale=p.scale,
+            mean=p.mean,
+            std=p.std,
+        )
+        cut = time.perf_counter()
+        points, scores = self._network(np.asarray(crops, np.float32))[:2]
+        seconds = call.poses.seconds
+        seconds["crop"] = seconds.get("crop", 0.0) + cut - start
+        seconds[self.name] = time.perf_counter() - cut
         return points, scores
 
-    @staticmethod
-    def _keep(poses: Poses, y: Float, scores: Float) -> None:
-        poses.stages.append(y)
-        poses.stage_scores.append(scores)
+
+class _First(_Stage):
+    """``y¹ = N⁻¹(ψ(N(x; b⁰); θ_1); b⁰)``."""
+
+    def estimate(self, call: HostPending) -> tuple[Float, Float]:
+        b0 = square_boxes(call.boxes, self.spec.extent)
+        points, scores = self.network(call, b0, call.index)
+        return denormalise(points, b0), scores
 
 
-def _checked(boxes: ArrayLike) -> Float:
+class _Refining(_Stage):
+    """``b_i = (y_i, σ·diam(y), σ·diam(y))``, ``y_i += ψ_i(N(x; b_i); θ_s)`` in sides of ``b_i``."""
+
+    def estimate(self, call: HostPending) -> tuple[Float, Float]:
+        y = call.poses.joints
+        b_i = joint_boxes(y, self.skeleton, self.spec.extent)
+        index = np.repeat(call.index, y.shape[1])
+        displacements, scores = self.network(call, b_i.reshape(-1, 4), index)
+        return refine(y, displacements.reshape(y.shape), b_i), scores.reshape(y.shape[:2])
+
+
+def checked_boxes(boxes: ArrayLike) -> Float:
+    """Boxes (P, 4) float32 from (P, 4) or (P, 5); ValueError unless finite and not empty."""
     with np.errstate(over="ignore"):  # too large for float32: infinite, hence refused below
         b = np.asarray(boxes, np.float32)
     if b.size == 0:
