@@ -25,14 +25,8 @@ from setuptools.errors import CompileError
 
 NAME = "edgepose._cuda"
 ROOT = Path(__file__).resolve().parent
-SOURCES = ["csrc/crop_cuda.cu", "csrc/cuda_bindings.cpp"]
-DEPENDS = [
-    "csrc/crop.h",
-    "csrc/crop_cuda.h",
-    "csrc/crop_cuda_dlpack.h",
-    "csrc/crop_cuda_launch.h",
-    "csrc/crop_cuda_pixels.h",
-]
+SOURCES = ["csrc/boxes_cuda.cu", "csrc/crop_cuda.cu", "csrc/cuda_bindings.cpp"]
+DEPENDS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "csrc").glob("*.h"))
 DEFAULT_ARCHITECTURES = ("75", "80", "86", "87", "89", "90", "100", "110", "120")
 
 

@@ -21,11 +21,21 @@ setup(
         Pybind11Extension(
             "edgepose._core",
             ["csrc/core_bindings.cpp", *sorted(glob("csrc/crop_cpu*.cpp"))],
-            depends=glob("csrc/crop*.h"),
+            depends=glob("csrc/*.h"),
             include_dirs=["csrc"],
             extra_compile_args=flags,
             extra_link_args=["-pthread"],
             cxx_std=17,
+        ),
+        Pybind11Extension(
+            "edgepose._host",
+            ["csrc/host_bindings.cpp", *sorted(glob("csrc/*_host.cpp"))],
+            depends=[*glob("csrc/*.h"), *glob("csrc/*.cu")],
+            include_dirs=["csrc"],
+            define_macros=[("EDGEPOSE_CUDA_ON_HOST", None)],
+            extra_compile_args=flags,
+            cxx_std=17,
+            optional=True,  # no product of its own: what it stands in for is edgepose._cuda
         ),
         *cuda_build.extensions(),
     ],

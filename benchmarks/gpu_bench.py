@@ -69,6 +69,7 @@ class TorchBench:
 
         self.torch = torch
         self.cuda = gpu_cases.load("edgepose.crop.cuda")
+        self.native = gpu_cases.load("edgepose.crop.native")
         self.device = torch.device("cuda:0")
 
     def upload(self, array: np.ndarray) -> Any:
@@ -124,7 +125,7 @@ class TorchBench:
         return lambda: b.copy_(a)
 
     def launch_nothing(self) -> None:
-        self.cuda._cuda.launch_nothing(0, self.stream)
+        self.native.module().launch_nothing(0, self.stream)
 
     def peers(self, image: Any, boxes: np.ndarray, size: int) -> Iterator[tuple[str, Callable]]:
         """PyTorch's ways to the same crops, from the uint8 frame on."""
@@ -302,7 +303,7 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "numpy": np.__version__,
         "torch": None if torch is None else torch.__version__,
-        "architectures": gpu_cases.load("edgepose.crop.cuda")._cuda.ARCHITECTURES,
+        "architectures": gpu_cases.load("edgepose.crop.native").module().ARCHITECTURES,
     }
 
 

@@ -113,7 +113,7 @@ def expected(case: Case) -> np.ndarray:
     """The definition's result, (n, 3, S_h, S_w) float32."""
     reference = load("edgepose.crop.reference")
     reference_nv12 = load("edgepose.crop.reference_nv12")
-    colour = load("edgepose.crop")._colour(
+    colour = load("edgepose.crop.normalisation").normalisation(
         case.colour.get("scale", 1.0),
         case.colour.get("mean", (0.0, 0.0, 0.0)),
         case.colour.get("std", (1.0, 1.0, 1.0)),
@@ -123,7 +123,7 @@ def expected(case: Case) -> np.ndarray:
     outside = (case.index < 0) | (case.index >= len(case.frames))
     boxes = np.where(outside[:, None], np.float32(np.nan), case.boxes)
     index = np.where(outside, 0, case.index)
-    arguments = (case.frames, boxes, index, out, *colour, case.antialias)
+    arguments = (case.frames, boxes, index, out, colour, case.antialias)
     if case.standard is None:
         reference.crop(*arguments)
     else:

@@ -4,10 +4,10 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <array>
 #include <stdexcept>
 #include <vector>
 
+#include "bindings.h"
 #include "crop.h"
 
 namespace py = pybind11;
@@ -16,7 +16,6 @@ namespace {
 
 using edgepose::Box;
 using edgepose::CropSpec;
-using edgepose::Format;
 using edgepose::Frame;
 
 // Below this the cost of releasing and taking the GIL back is worse than holding it.
@@ -38,8 +37,8 @@ Frame as_frame(const py::array& frame) {
 
 void crop(const std::vector<py::array>& frames, const py::array_t<float, py::array::c_style>& boxes,
           const py::array_t<std::int64_t, py::array::c_style>& frame_index, py::array& out,
-          std::array<float, 3> gain, std::array<float, 3> border, std::array<float, 3> padding,
-          bool antialias, std::size_t isa, std::size_t threads) {
+          const edgepose::NormalisationTuple& normalisation, bool antialias, std::size_t isa,
+          std::size_t threads) {
   std::vector<Frame> views;
   views.reserve(frames.size());
   for (const py::array& frame : frames) views.push_back(as_frame(frame));
@@ -54,9 +53,9 @@ void crop(const std::vector<py::array>& frames, const py::array_t<float, py::arr
 
   const bool half = out.dtype().kind() == 'f' && out.itemsize() == 2;
   require(half || py::isinstance<py::array_t<float>>(out), "out must be float32 or float16");
-  constexpr py::ssize_t kMaxSize = 1 << 15;
-  require(out.ndim() == 4 && out.shape(0) == n && out.shape(1) == 3 && out.shape(2) >= 1 &&
-              out.shape(3) >= 1 && out.shape(2) <= kMaxSize && out.shape(3) <= kMaxSize,
+  constexpr py::ssize_t kMaxSize = 1 << 15;  // see make_spec
+  require(out.ndim() == 4 && out.shape(0) == n && out.shape(1) == 3 && out.shape(2) <= kMaxSize &&
+              out.shape(3) <= kMaxSize,
           "out must have shape (n, 3, height, width)");
   require((out.flags() & py::array::c_style) && out.writeable(),
           "out must be C-contiguous and writable");
@@ -64,16 +63,9 @@ void crop(const std::vector<py::array>& frames, const py::array_t<float, py::arr
   require(isa < edgepose::cpu_isas().size(), "isa is out of range");
   require(threads >= 1, "threads must be at least 1");
 
-  CropSpec spec{};
-  spec.height = static_cast<int>(out.shape(2));
-  spec.width = static_cast<int>(out.shape(3));
-  spec.antialias = antialias;
-  spec.format = half ? Format::kFloat16 : Format::kFloat32;
-  for (std::size_t c = 0; c < 3; ++c) {
-    spec.colour.gain[c] = gain[c];
-    spec.colour.border[c] = border[c];
-    spec.colour.padding[c] = padding[c];
-  }
+  const CropSpec spec =
+      edgepose::make_spec(static_cast<int>(out.shape(2)), static_cast<int>(out.shape(3)), half,
+                          normalisation, antialias);
 
   static_assert(sizeof(Box) == 4 * sizeof(float), "a box is four adjacent floats");
   const Box* first = reinterpret_cast<const Box*>(boxes.data());
@@ -93,8 +85,7 @@ void crop(const std::vector<py::array>& frames, const py::array_t<float, py::arr
 PYBIND11_MODULE(_core, m) {
   m.doc() = "edgepose's CPU kernels; use them through edgepose.crop.";
   m.def("crop", &crop, py::arg("frames"), py::arg("boxes").noconvert(),
-        py::arg("frame_index").noconvert(), py::arg("out").noconvert(), py::arg("gain"),
-        py::arg("border"), py::arg("padding"), py::arg("antialias"), py::arg("isa") = 0,
-        py::arg("threads") = 1);
+        py::arg("frame_index").noconvert(), py::arg("out").noconvert(), py::arg("normalisation"),
+        py::arg("antialias"), py::arg("isa") = 0, py::arg("threads") = 1);
   m.def("cpu_isas", &edgepose::cpu_isas);
 }

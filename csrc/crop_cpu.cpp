@@ -67,7 +67,7 @@ void fill(const CropSpec& spec, std::ptrdiff_t plane, void* out) {
     if (spec.format == Format::kFloat32)
       std::fill_n(static_cast<float*>(out) + c * plane, plane, value);
     else
-      std::fill_n(static_cast<std::uint16_t*>(out) + c * plane, plane, cpu::half_from_float(value));
+      std::fill_n(static_cast<std::uint16_t*>(out) + c * plane, plane, half_from_float(value));
   }
 }
 

@@ -18,8 +18,8 @@
 #include <cstdint>
 
 #include "crop_cuda.h"
-#include "crop_cuda_launch.h"
 #include "crop_cuda_pixels.h"
+#include "cuda_launch.h"
 
 namespace edgepose {
 namespace {
@@ -39,7 +39,8 @@ static_assert(kColumns == 2, "outputs are stored in pairs");
 static_assert(kChunk % 12 == 0 && kStrips % kWarps == 0, "nothing is left over");
 
 struct Launch {
-  DeviceFrame frames[kMaxDeviceFrames];
+  DeviceFrame frames[kMaxHostFrames];  // used where `table` is null
+  const DeviceFrame* table;
   const float* boxes;
   const std::int64_t* frame_index;
   void* out;
@@ -99,7 +100,9 @@ EDGEPOSE_DEVICE Tile<kNv12> locate(const Launch& launch, const Grid& block) {
                 croppable(tile.box[0], tile.box[1], tile.box[2], tile.box[3]);
   if (!tile.usable) return tile;
 
-  const DeviceFrame& frame = launch.frames[index];
+  const DeviceFrame frame = launch.table != nullptr ? launch.table[index] : launch.frames[index];
+  tile.usable = frame.height > 0 && frame.width > 0;
+  if (!tile.usable) return tile;
   tile.planes[0] = {frame.data, frame.row_stride, frame.height, frame.width};
   if constexpr (kNv12)
     tile.planes[1] = {frame.chroma, frame.chroma_stride, frame.height / 2, frame.width / 2};
@@ -358,19 +361,22 @@ void set_nv12(bool bt709, const Colour& colour, Launch& launch) {
 
 }  // namespace
 
-cudaError_t crop_cuda(Source source, const DeviceFrame* frames, int frame_count, const Box* boxes,
-                      const std::int64_t* frame_index, std::int64_t count, const CropSpec& spec,
-                      void* out, cudaStream_t stream) {
-  if (frame_count < 0 || frame_count > kMaxDeviceFrames) return cudaErrorInvalidValue;
+cudaError_t crop_cuda(const DeviceFrames& frames, const Box* boxes, const std::int64_t* frame_index,
+                      std::int64_t count, const CropSpec& spec, void* out, cudaStream_t stream) {
+  if (frames.count < 0 || (!frames.on_device && frames.count > kMaxHostFrames))
+    return cudaErrorInvalidValue;
   const bool half = spec.format == Format::kFloat16;
   const std::size_t element = half ? sizeof(Half) : sizeof(float);
   const std::int64_t outputs = static_cast<std::int64_t>(spec.height) * spec.width;
 
   Launch launch = {};
-  for (int i = 0; i < frame_count; ++i) launch.frames[i] = frames[i];
+  if (frames.on_device)
+    launch.table = frames.table;
+  else
+    std::copy_n(frames.table, frames.count, launch.frames);
   launch.inverse_width = 1.0 / spec.width;
   launch.inverse_height = 1.0 / spec.height;
-  launch.frame_count = frame_count;
+  launch.frame_count = frames.count;
   launch.width = spec.width;
   launch.height = spec.height;
   launch.rows = strip_rows(count * outputs);
@@ -382,27 +388,25 @@ cudaError_t crop_cuda(Source source, const DeviceFrame* frames, int frame_count,
     launch.border[2 - c] = spec.colour.border[c];
     launch.padding[c] = spec.colour.padding[c];
   }
-  if (source != Source::kBgr) set_nv12(source == Source::kNv12Bt709, spec.colour, launch);
+  const bool bgr = frames.source == Source::kBgr;
+  if (!bgr) set_nv12(frames.source == Source::kNv12Bt709, spec.colour, launch);
 
+  const auto kernel = bgr ? (half ? crop_kernel<false, Half> : crop_kernel<false, float>)
+                          : (half ? crop_kernel<true, Half> : crop_kernel<true, float>);
   Grid grid = {blocks_of(spec.width, kTile), blocks_of(spec.height, kStrips * launch.rows), 0};
   for (std::int64_t done = 0; done < count; done += kMaxBoxes) {
     grid.z = static_cast<unsigned>(std::min<std::int64_t>(count - done, kMaxBoxes));
     launch.boxes = &boxes[done].x0;
     launch.frame_index = frame_index == nullptr ? nullptr : frame_index + done;
     launch.out = static_cast<char*>(out) + static_cast<std::size_t>(done * outputs) * 3 * element;
-    const cudaError_t error =
-        source == Source::kBgr
-            ? (half ? EDGEPOSE_LAUNCH((crop_kernel<false, Half>), grid, kThreads, stream, launch)
-                    : EDGEPOSE_LAUNCH((crop_kernel<false, float>), grid, kThreads, stream, launch))
-            : (half ? EDGEPOSE_LAUNCH((crop_kernel<true, Half>), grid, kThreads, stream, launch)
-                    : EDGEPOSE_LAUNCH((crop_kernel<true, float>), grid, kThreads, stream, launch));
+    const cudaError_t error = run_kernel(kernel, grid, kThreads, stream, launch);
     if (error != cudaSuccess) return error;
   }
   return cudaSuccess;
 }
 
 cudaError_t launch_nothing(cudaStream_t stream) {
-  return EDGEPOSE_LAUNCH(empty_kernel, (Grid{1, 1, 1}), 1, stream, 0);
+  return run_kernel(empty_kernel, Grid{1, 1, 1}, 1, stream, 0);
 }
 
 }  // namespace edgepose

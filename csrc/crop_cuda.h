@@ -1,11 +1,13 @@
 // The crop kernel on the GPU. The contract is crop.h's; what follows is what differs.
 //
 //   Memory     Boxes, frame indices, frames and out lie in device memory. Frames need no alignment;
-//              rows may be pitched (row_stride may be padded, zero or negative). The table of
-//              frames travels by value with the launch, so nothing has to outlive the call, and
-//              a launch captured in a graph replays with the same frames.
+//              rows may be pitched (row_stride may be padded, zero or negative).
+//   Table      The table of frames lies in host memory, then it travels by value with the launch
+//              and nothing has to outlive the call; or in device memory, then it is read when the
+//              launch runs, so that a captured launch replays with what the table says by then.
 //   Order      One launch on the given stream; no allocation, no copy, no synchronisation.
-//   Bad box    Detected on the device, as is a frame index outside the table: padding.
+//   Bad box    Detected on the device: padding. So is a frame index outside the table, or one of
+//              a frame with no pixels.
 //
 //   NV12       A decoder's surface: a plane Y of height x width (both even) and a plane of
 //              interleaved U and V samples, half as high and half as wide, limited range.
@@ -25,13 +27,7 @@
 #include <cstdint>
 
 #include "crop.h"
-
-#ifdef EDGEPOSE_CUDA_ON_HOST  // tests run the kernel's source with no CUDA at hand
-using cudaStream_t = void*;
-enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidValue = 1 };
-#else
-#include <cuda_runtime_api.h>
-#endif
+#include "cuda_types.h"
 
 namespace edgepose {
 
@@ -42,18 +38,24 @@ struct DeviceFrame {
   const std::uint8_t* chroma;  // NV12: the plane UV; else null
   std::int64_t row_stride;     // bytes
   std::int64_t chroma_stride;  // bytes
-  std::int32_t height, width;  // >= 1; even with NV12
+  std::int32_t height, width;  // >= 1, or the frame has no pixels; even with NV12
 };
 
-// What fits into the kernel's parameters next to the rest.
-constexpr int kMaxDeviceFrames = 64;
+struct DeviceFrames {
+  Source source;
+  const DeviceFrame* table;
+  std::int32_t count;
+  bool on_device;  // where the table lies
+};
 
-// Crops boxes[i] out of frames[frame_index[i]] into the i-th crop of out, for i < count, on
-// `stream` of the current device. `frames` is in host memory, `frame_count` <= kMaxDeviceFrames;
-// a null frame_index means frame 0. Returns the launch's error.
-cudaError_t crop_cuda(Source source, const DeviceFrame* frames, int frame_count, const Box* boxes,
-                      const std::int64_t* frame_index, std::int64_t count, const CropSpec& spec,
-                      void* out, cudaStream_t stream);
+// Of a table in host memory: what fits into the kernel's parameters next to the rest.
+constexpr int kMaxHostFrames = 64;
+
+// Crops boxes[i] out of frames.table[frame_index[i]] into the i-th crop of out, for i < count, on
+// `stream` of the current device. A null frame_index means frame 0. Returns the launch's error,
+// cudaErrorInvalidValue for a table of a bad length.
+cudaError_t crop_cuda(const DeviceFrames& frames, const Box* boxes, const std::int64_t* frame_index,
+                      std::int64_t count, const CropSpec& spec, void* out, cudaStream_t stream);
 
 // Launches a kernel that does nothing: what a launch costs by itself.
 cudaError_t launch_nothing(cudaStream_t stream);

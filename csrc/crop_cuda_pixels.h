@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "crop.h"
-#include "crop_cuda_launch.h"
+#include "cuda_launch.h"
 
 namespace edgepose {
 

@@ -1,73 +1,30 @@
-// edgepose._cuda: the CUDA kernel by integer pointers. Arguments are checked in
-// edgepose/crop/cuda.py, which knows the arrays that the pointers stand for.
+// edgepose._cuda: the CUDA kernels, and what crossing the border to other libraries takes.
 #include <cuda_runtime_api.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <stdexcept>
 #include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "crop_cuda.h"
-#include "crop_cuda_dlpack.h"
+#include "cuda_check.h"
+#include "dlpack.h"
+#include "kernel_bindings.h"
 
 namespace py = pybind11;
 namespace dlpack = edgepose::dlpack;
 
 namespace {
 
-using edgepose::Box;
-using edgepose::CropSpec;
-using edgepose::DeviceFrame;
-using edgepose::Format;
-using edgepose::Source;
-
-using Address = std::uintptr_t;
-using RGB = std::array<float, 3>;
-// data, chroma, height, width, row_stride, chroma_stride
-using FrameTuple = std::tuple<Address, Address, int, int, std::int64_t, std::int64_t>;
-
-struct CudaError : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
-std::string describe(cudaError_t error, const char* what) {
-  return std::string("CUDA could not ") + what + ": " + cudaGetErrorString(error) + " (" +
-         cudaGetErrorName(error) + ").";
-}
-
-void check(cudaError_t error, const char* what) {
-  if (error != cudaSuccess) throw CudaError(describe(error, what));
-}
-
-cudaStream_t as_stream(Address handle) { return reinterpret_cast<cudaStream_t>(handle); }
-
-// Makes a device current and puts the previous one back.
-class CurrentDevice {
- public:
-  explicit CurrentDevice(int device) {
-    check(cudaGetDevice(&previous_), "tell the current device");
-    changed_ = device != previous_;
-    if (changed_) check(cudaSetDevice(device), "select the device");
-  }
-  ~CurrentDevice() {
-    // It was current before, so this cannot fail unless the context is lost, and then every later
-    // call says so.
-    if (changed_) static_cast<void>(cudaSetDevice(previous_));
-  }
-  CurrentDevice(const CurrentDevice&) = delete;
-  CurrentDevice& operator=(const CurrentDevice&) = delete;
-
- private:
-  int previous_ = 0;
-  bool changed_ = false;
-};
+using edgepose::Address;
+using edgepose::as_stream;
+using edgepose::check;
+using edgepose::CudaError;
+using edgepose::CurrentDevice;
 
 int device_count() {
   int count = 0;
@@ -121,33 +78,6 @@ void wait(int device, Address stream, Address producer) {
   const cudaError_t destroyed = cudaEventDestroy(event);
   check(error, "order two streams");
   check(destroyed, "destroy an event");
-}
-
-void crop(int source, const std::vector<FrameTuple>& frames, Address boxes, Address frame_index,
-          std::int64_t count, Address out, int height, int width, bool half, const RGB& gain,
-          const RGB& border, const RGB& padding, bool antialias, int device, Address stream) {
-  std::vector<DeviceFrame> table;
-  table.reserve(frames.size());
-  for (const auto& [data, chroma, rows, columns, row_stride, chroma_stride] : frames)
-    table.push_back({reinterpret_cast<const std::uint8_t*>(data),
-                     reinterpret_cast<const std::uint8_t*>(chroma), row_stride, chroma_stride, rows,
-                     columns});
-  CropSpec spec{};
-  spec.height = height;
-  spec.width = width;
-  spec.antialias = antialias;
-  spec.format = half ? Format::kFloat16 : Format::kFloat32;
-  for (std::size_t c = 0; c < 3; ++c) {
-    spec.colour.gain[c] = gain[c];
-    spec.colour.border[c] = border[c];
-    spec.colour.padding[c] = padding[c];
-  }
-  const CurrentDevice current(device);
-  check(edgepose::crop_cuda(static_cast<Source>(source), table.data(),
-                            static_cast<int>(table.size()), reinterpret_cast<const Box*>(boxes),
-                            reinterpret_cast<const std::int64_t*>(frame_index), count, spec,
-                            reinterpret_cast<void*>(out), as_stream(stream)),
-        "launch the crop kernel");
 }
 
 void launch_nothing(int device, Address stream) {
@@ -240,18 +170,12 @@ py::capsule to_dlpack(py::object owner, Address pointer, std::vector<std::int64_
 
 PYBIND11_MODULE(_cuda, m) {
   m.doc() = "edgepose's CUDA kernels; use them through edgepose.crop.cuda.";
-  py::register_exception<CudaError>(m, "Error",
-                                    py::module_::import("edgepose.errors").attr("BackendError"));
+  edgepose::bind_kernels(m);
   m.attr("ARCHITECTURES") = EDGEPOSE_CUDA_ARCHS;
-  m.attr("MAX_FRAMES") = edgepose::kMaxDeviceFrames;
   m.def("device_count", &device_count);
   m.def("device_of", &device_of, py::arg("pointer"));
   m.def("wait", &wait, py::arg("device"), py::arg("stream"), py::arg("producer"));
   m.def("launch_nothing", &launch_nothing, py::arg("device"), py::arg("stream"));
-  m.def("crop", &crop, py::arg("source"), py::arg("frames"), py::arg("boxes"),
-        py::arg("frame_index"), py::arg("count"), py::arg("out"), py::arg("height"),
-        py::arg("width"), py::arg("half"), py::arg("gain"), py::arg("border"), py::arg("padding"),
-        py::arg("antialias"), py::arg("device"), py::arg("stream"));
   py::class_<Memory>(m, "Memory")
       .def(py::init<std::size_t, int, Address>(), py::arg("bytes"), py::arg("device"),
            py::arg("stream"))

@@ -4,14 +4,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepose.crop.normalisation import Normalisation
+
 def crop(
     frames: Sequence[NDArray[np.uint8]],
     boxes: NDArray[np.float32],
     frame_index: NDArray[np.int64],
     out: NDArray[Any],
-    gain: Sequence[float],
-    border: Sequence[float],
-    padding: Sequence[float],
+    normalisation: Normalisation,
     antialias: bool,
     isa: int = 0,
     threads: int = 1,

@@ -1,11 +1,44 @@
 from collections.abc import Sequence
 
-from edgepose.errors import BackendError
+# The kernels have the same face on the host; at run time the classes are this module's own.
+from edgepose._host import (
+    MAX_FRAMES as MAX_FRAMES,
+)
+from edgepose._host import (
+    MAX_POINTS as MAX_POINTS,
+)
+from edgepose._host import (
+    MAX_SIDE as MAX_SIDE,
+)
+from edgepose._host import (
+    CropSpec as CropSpec,
+)
+from edgepose._host import (
+    Error as Error,
+)
+from edgepose._host import (
+    Frames as Frames,
+)
+from edgepose._host import (
+    NextBoxes as NextBoxes,
+)
+from edgepose._host import (
+    Rows as Rows,
+)
+from edgepose._host import (
+    crop as crop,
+)
+from edgepose._host import (
+    denormalise as denormalise,
+)
+from edgepose._host import (
+    refine as refine,
+)
+from edgepose._host import (
+    square_boxes as square_boxes,
+)
 
 ARCHITECTURES: str
-MAX_FRAMES: int
-
-class Error(BackendError): ...
 
 class Memory:
     def __init__(self, bytes: int, device: int, stream: int) -> None: ...
@@ -27,23 +60,6 @@ def device_count() -> int: ...
 def device_of(pointer: int) -> int: ...
 def wait(device: int, stream: int, producer: int) -> None: ...
 def launch_nothing(device: int, stream: int) -> None: ...
-def crop(
-    source: int,
-    frames: Sequence[tuple[int, int, int, int, int, int]],
-    boxes: int,
-    frame_index: int,
-    count: int,
-    out: int,
-    height: int,
-    width: int,
-    half: bool,
-    gain: Sequence[float],
-    border: Sequence[float],
-    padding: Sequence[float],
-    antialias: bool,
-    device: int,
-    stream: int,
-) -> None: ...
 def to_dlpack(
     owner: object,
     pointer: int,

@@ -12,6 +12,9 @@ from numpy.typing import ArrayLike
 from edgepose.skeleton import Skeleton
 from edgepose.types import Float
 
+MAX_SIDE = 8192.0
+"""Longest side of a joint's box, pixels: an absurd pose must not make its crops slow."""
+
 
 def centre_and_size(boxes: ArrayLike) -> tuple[Float, Float]:
     """``b = (b_c, b_w, b_h)``: boxes (..., 4) to centres (..., 2) and sizes (..., 2)."""
@@ -68,10 +71,10 @@ def torso_diameter(joints: ArrayLike, skeleton: Skeleton, floor: float = 0.2) ->
 def joint_boxes(joints: ArrayLike, skeleton: Skeleton, sigma: float) -> Float:
     """``b_i = (y_i, σ·diam(y), σ·diam(y))``, equation (5): one square per joint.
 
-    ``joints`` (..., k, 2) pixels give (..., k, 4) pixels.
+    ``joints`` (..., k, 2) pixels give (..., k, 4) pixels. No side is longer than ``MAX_SIDE``.
     """
     y = np.asarray(joints, np.float32)
-    side = np.float32(sigma) * torso_diameter(y, skeleton)
+    side = np.minimum(np.float32(sigma) * torso_diameter(y, skeleton), np.float32(MAX_SIDE))
     return boxes_around(y, side[..., None, None])
 
 

@@ -6,10 +6,8 @@ the reference to 0.02 of an 8-bit level (float32), plus 1e-3 relative (float16).
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -17,13 +15,12 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from edgepose.crop import cpu, reference
 from edgepose.crop.cpu import Info, info
-from edgepose.crop.reference import RGB
+from edgepose.crop.normalisation import normalisation
 
 __all__ = ["Info", "crop", "info", "valid_boxes"]
 
 Implementation = Literal["auto", "cpu", "reference"]
 
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
 _MAX_SIZE = 32768
 _MAX_THREADS = 1024
 _UINT8, _FLOAT32, _FLOAT16 = np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float16)
@@ -84,16 +81,13 @@ def crop(
     n = len(rectangles)
     height, width = _size(size)
     index = _frame_index(frame_index, n, len(images))
-    try:
-        colour = _remembered_colour(scale, mean, std, border)
-    except TypeError:  # a list or an array
-        colour = _colour(scale, mean, std, border)
+    colour = normalisation(scale, mean, std, border)
     result = _out(out, (n, 3, height, width), dtype)
     count = _threads(threads)
     if impl in ("auto", "cpu"):
-        cpu.crop(images, rectangles, index, result, *colour, bool(antialias), count)
+        cpu.crop(images, rectangles, index, result, colour, bool(antialias), count)
     elif impl == "reference":
-        reference.crop(images, rectangles, index, result, *colour, bool(antialias))
+        reference.crop(images, rectangles, index, result, colour, bool(antialias))
     else:
         raise ValueError(f"impl must be one of auto, cpu, reference, not {impl!r}")
     return result
@@ -167,47 +161,6 @@ def _frame_index(frame_index: ArrayLike | None, n: int, frames: int) -> NDArray[
     if n > 0 and (index.min() < 0 or index.max() >= frames):
         raise ValueError(f"frame_index must be from 0 to {frames - 1}")
     return np.ascontiguousarray(index, dtype=np.int64)
-
-
-def _colour(
-    scale: float, mean: Sequence[float], std: Sequence[float], border: Sequence[float] | None
-) -> tuple[RGB, RGB, RGB]:
-    """Return gain, border in 8-bit levels and normalised border."""
-    (factor,) = _floats((scale,), "scale", 1)
-    centre, spread = _floats(mean, "mean", 3), _floats(std, "std", 3)
-    if factor == 0:
-        raise ValueError("scale must not be 0")
-    if 0 in spread:
-        raise ValueError("std must not be 0")
-    gain = [factor / s for s in spread]
-    if border is None:
-        levels, padding = [m / factor for m in centre], [0.0, 0.0, 0.0]
-    else:
-        levels = _floats(border, "border", 3)
-        padding = [g * v - m / s for g, v, m, s in zip(gain, levels, centre, spread, strict=True)]
-    products = [g * v for g, v in zip(gain, levels, strict=True)]
-    if not max(map(abs, (*gain, *levels, *padding, *products))) <= _FLOAT32_MAX:
-        raise ValueError("scale, mean, std and border must give values that fit in float32")
-    return _rgb(gain), _rgb(levels), _rgb(padding)
-
-
-_remembered_colour = lru_cache(maxsize=64)(_colour)
-
-
-def _rgb(values: list[float]) -> RGB:
-    r, g, b = values
-    return r, g, b
-
-
-def _floats(values: Sequence[float], name: str, count: int) -> list[float]:
-    try:
-        good = len(values) == count and all(map(math.isfinite, values))
-    except (TypeError, OverflowError):
-        good = False
-    if not good:
-        kind = "a finite number" if count == 1 else "three finite numbers (R, G, B)"
-        raise ValueError(f"{name} must be {kind}, not {values!r}")
-    return [float(value) for value in values]
 
 
 def _out(out: NDArray[Any] | None, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:

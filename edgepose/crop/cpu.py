@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose import _core
-from edgepose.crop.reference import RGB
+from edgepose.crop.normalisation import Normalisation
 from edgepose.errors import CropError
 
 _KNOWN = ("avx512", "avx2", "neon", "scalar")
@@ -57,9 +57,7 @@ def crop(
     boxes: NDArray[np.float32],
     frame_index: NDArray[np.int64],
     out: NDArray[Any],
-    gain: RGB,
-    border: RGB,
-    padding: RGB,
+    normalisation: Normalisation,
     antialias: bool,
     threads: int,
 ) -> None:
@@ -69,7 +67,7 @@ def crop(
     (a flip, a colour swap, a planar image) are copied first. ``threads`` share the boxes.
     """
     packed = [_with_packed_rows(frame) for frame in frames]
-    _core.crop(packed, boxes, frame_index, out, gain, border, padding, antialias, _isa(), threads)
+    _core.crop(packed, boxes, frame_index, out, normalisation, antialias, _isa(), threads)
 
 
 def _with_packed_rows(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -14,12 +14,12 @@ has the border's colour. The contract in full is in ``csrc/crop.h``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-RGB: TypeAlias = tuple[float, float, float]
+from edgepose.crop.normalisation import Normalisation
 
 MAX_EDGE = 2.0**24
 """Largest magnitude of a croppable box's edge: beyond it float32 skips whole pixels."""
@@ -59,9 +59,7 @@ def crop(
     boxes: NDArray[np.float32],
     frame_index: NDArray[np.int64],
     out: NDArray[Any],
-    gain: RGB,
-    border: RGB,
-    padding: RGB,
+    normalisation: Normalisation,
     antialias: bool,
 ) -> None:
     """Crop ``boxes[i]`` of ``frames[frame_index[i]]`` into ``out[i]``; arguments are checked.
@@ -71,13 +69,11 @@ def crop(
         boxes: (n, 4) float32 x0, y0, x1, y1.
         frame_index: (n,) int64.
         out: (n, 3, S_h, S_w) float32 or float16, RGB; written.
-        gain: scale / std.
-        border: colour outside the frame, in 8-bit levels.
-        padding: that colour normalised, gain * border - mean / std.
+        normalisation: levels to outputs.
         antialias: see ``weights``.
     """
     height, width = out.shape[2:]
-    factor, outside, offset = (np.array(v)[:, None, None] for v in (gain, border, padding))
+    factor, outside, offset = (np.array(v)[:, None, None] for v in normalisation)
     usable = valid_boxes(boxes)
     for i, (x0, y0, x1, y1) in enumerate(boxes.tolist()):
         if not usable[i]:

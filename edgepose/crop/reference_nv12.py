@@ -15,7 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.crop.reference import RGB, valid_boxes, weights
+from edgepose.crop.normalisation import Normalisation
+from edgepose.crop.reference import valid_boxes, weights
 
 Standard = Literal["bt601", "bt709"]
 
@@ -40,9 +41,7 @@ def crop(
     boxes: NDArray[np.float32],
     frame_index: NDArray[np.int64],
     out: NDArray[Any],
-    gain: RGB,
-    border: RGB,
-    padding: RGB,
+    normalisation: Normalisation,
     antialias: bool,
     standard: Standard,
 ) -> None:
@@ -53,16 +52,16 @@ def crop(
         boxes: (n, 4) float32 x0, y0, x1, y1, in pixels of the plane Y.
         frame_index: (n,) int64.
         out: (n, 3, S_h, S_w) float32 or float16, RGB; written.
-        gain: scale / std.
-        border: RGB colour outside the frame, in 8-bit levels.
-        padding: that colour normalised, gain * border - mean / std.
+        normalisation: levels to outputs.
         antialias: see ``reference.weights``.
         standard: the colour matrix.
     """
     height, width = out.shape[2:]
     to_rgb = matrix(standard)
-    outside = np.linalg.solve(to_rgb, np.array(border)) + _BLACK
-    factor, offset = (np.array(v)[:, None, None] for v in (gain, padding))
+    outside = np.linalg.solve(to_rgb, np.array(normalisation.border)) + _BLACK
+    factor, offset = (
+        np.array(v)[:, None, None] for v in (normalisation.gain, normalisation.padding)
+    )
     usable = valid_boxes(boxes)
     for i, box in enumerate(boxes.tolist()):
         rest = np.zeros((3, height, width))

@@ -1,15 +1,17 @@
-"""The CUDA kernel's source on the host, in the place of ``edgepose._cuda``.
+"""The CUDA kernels' source on the host, in the place of ``edgepose._cuda``.
 
-As a program, ``python cuda_host.py LIBRARY COUNT`` with ``benchmarks`` on the path: hold it to the
-definition over COUNT boxes; with the library built for them, sanitizers then watch every access.
+As a program, ``python cuda_host.py MODULE COUNT`` with ``benchmarks`` on the path: hold the crops
+of ``edgepose._host`` as built into the file MODULE to the definition over COUNT boxes; built for
+them, sanitizers then watch every access.
 """
 
 from __future__ import annotations
 
-import ctypes
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import gpu_cases
 import numpy as np
@@ -18,24 +20,30 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 
 
-def compile_library(folder: Path, *flags: str) -> Path:
-    """Build the host library with g++."""
-    library = folder / "libcuda_host.so"
-    warnings = ["-Wall", "-Wextra", "-Wconversion", "-Werror"]
-    command = ["g++", "-std=c++17", "-fPIC", "-shared", *warnings, *flags, f"-I{ROOT / 'csrc'}"]
-    subprocess.run([*command, str(HERE / "cuda_host.cpp"), "-o", str(library)], check=True)
-    return library
+def compile_module(folder: Path, *flags: str) -> Path:
+    """Build ``edgepose._host`` with g++."""
+    sys.path.insert(0, str(ROOT))
+    import cuda_build
+
+    module = folder / "_host.so"
+    csrc = ROOT / "csrc"
+    command = ["g++", "-std=c++17", "-fPIC", "-shared", "-fvisibility=hidden", *flags]
+    command += ["-DEDGEPOSE_CUDA_ON_HOST", f"-I{csrc}"]
+    command += [f"-isystem{path}" for path in cuda_build.header_folders()]
+    sources = [csrc / "host_bindings.cpp", *sorted(csrc.glob("*_host.cpp"))]
+    subprocess.run([*command, *map(str, sources), "-o", str(module)], check=True)
+    return module
 
 
-class Frame(ctypes.Structure):
-    _fields_ = (
-        ("data", ctypes.c_void_p),
-        ("chroma", ctypes.c_void_p),
-        ("row_stride", ctypes.c_int64),
-        ("chroma_stride", ctypes.c_int64),
-        ("height", ctypes.c_int32),
-        ("width", ctypes.c_int32),
-    )
+def load_module(path: Path) -> ModuleType:
+    """Import ``edgepose._host`` from a file."""
+    spec = importlib.util.spec_from_file_location("edgepose._host", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["edgepose._host"] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 class HostMemory:
@@ -45,15 +53,17 @@ class HostMemory:
 
 
 class HostCuda:
-    """What ``edgepose._cuda`` offers, on host pointers."""
+    """What ``edgepose._cuda`` offers, on host pointers: the kernels of ``edgepose._host``."""
 
-    MAX_FRAMES = 64
     Memory = HostMemory
 
-    def __init__(self, library: Path) -> None:
-        self._crop = ctypes.CDLL(str(library)).crop_on_host
+    def __init__(self, kernels: ModuleType) -> None:
+        self._kernels = kernels
         self.waited: list[tuple[int, int, int]] = []
         self.launches = 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._kernels, name)
 
     def device_count(self) -> int:
         return 1
@@ -64,24 +74,9 @@ class HostCuda:
     def wait(self, device: int, stream: int, producer: int) -> None:
         self.waited.append((device, stream, producer))
 
-    def crop(
-        self, source, frames, boxes, frame_index, count, out, height, width, half,
-        gain, border, padding, antialias, device, stream,
-    ) -> None:  # fmt: skip
+    def crop(self, *arguments: object) -> None:
         self.launches += 1
-        table = (Frame * len(frames))()
-        for to, (data, chroma, rows, columns, row_stride, chroma_stride) in zip(
-            table, frames, strict=True
-        ):
-            to.data, to.chroma, to.height, to.width = data, chroma, rows, columns
-            to.row_stride, to.chroma_stride = row_stride, chroma_stride
-        pointer, long = ctypes.c_void_p, ctypes.c_int64
-        colour = [(ctypes.c_float * 3)(*values) for values in (gain, border, padding)]
-        status = self._crop(
-            source, table, len(frames), pointer(boxes), pointer(frame_index), long(count),
-            pointer(out), height, width, int(half), *colour, int(antialias),
-        )  # fmt: skip
-        assert status == 0
+        self._kernels.crop(*arguments)
 
 
 def upload(array: np.ndarray) -> object:
@@ -96,7 +91,7 @@ def download(result: object) -> np.ndarray:
 
 
 def parity(count: int, seed: int = 0) -> list[float]:
-    """Each case's error in tolerances, ``edgepose.crop.cuda._cuda`` being a ``HostCuda``."""
+    """Each case's error in tolerances, ``edgepose.crop.native._cuda`` being a ``HostCuda``."""
     return [
         gpu_cases.error(case, download(gpu_cases.run(case, upload)), gpu_cases.expected(case))
         for case in gpu_cases.cases(count, seed)
@@ -104,7 +99,8 @@ def parity(count: int, seed: int = 0) -> list[float]:
 
 
 if __name__ == "__main__":
-    gpu_cases.load("edgepose.crop.cuda")._cuda = HostCuda(Path(sys.argv[1]))
+    native = gpu_cases.load("edgepose.crop.native")
+    native._cuda = HostCuda(load_module(Path(sys.argv[1])))
     worst = max(parity(int(sys.argv[2])))
     sys.stdout.write(f"{worst:.3g}\n")
     sys.exit(0 if worst <= 1 else 1)

@@ -297,22 +297,22 @@ def test_the_binding_guards_memory_itself():
     out = np.zeros((1, 3, 2, 2), np.float32)
     locked = out.copy()
     locked.flags.writeable = False
-    _core.crop([image], boxes, zero, out, *colour, True)
+    _core.crop([image], boxes, zero, out, colour, True)
     with pytest.raises(ValueError, match="frames"):
-        _core.crop([image[:, ::2]], boxes, zero, out, *colour, True)
+        _core.crop([image[:, ::2]], boxes, zero, out, colour, True)
     with pytest.raises(ValueError, match="frames"):
-        _core.crop([image.astype(np.int8)], boxes, zero, out, *colour, True)
+        _core.crop([image.astype(np.int8)], boxes, zero, out, colour, True)
     for index in (zero - 1, zero + 1, np.zeros(2, np.int64)):
         with pytest.raises(ValueError, match="frame_index"):
-            _core.crop([image], boxes, index, out, *colour, True)
+            _core.crop([image], boxes, index, out, colour, True)
     for bad in (out[:, :, ::2], out[:, :2], out.astype(np.float64), locked, np.zeros(3)):
         with pytest.raises(ValueError, match="out"):
-            _core.crop([image], boxes, zero, bad, *colour, True)
+            _core.crop([image], boxes, zero, bad, colour, True)
     with pytest.raises(ValueError, match="boxes"):
-        _core.crop([image], boxes[:, :3].copy(), zero, out, *colour, True)
+        _core.crop([image], boxes[:, :3].copy(), zero, out, colour, True)
     with pytest.raises(TypeError):
-        _core.crop([image], boxes.astype(np.float64), zero, out, *colour, True)
+        _core.crop([image], boxes.astype(np.float64), zero, out, colour, True)
     with pytest.raises(ValueError, match="isa"):
-        _core.crop([image], boxes, zero, out, *colour, True, len(ISAS))
+        _core.crop([image], boxes, zero, out, colour, True, len(ISAS))
     with pytest.raises(ValueError, match="threads"):
-        _core.crop([image], boxes, zero, out, *colour, True, 0, 0)
+        _core.crop([image], boxes, zero, out, colour, True, 0, 0)

@@ -8,15 +8,17 @@ from __future__ import annotations
 import ctypes
 import weakref
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
-from edgepose.crop import cuda
+from edgepose.crop import cuda, surfaces
+from edgepose.crop import native as native_module
 from edgepose.errors import BackendError
 from tests.crop.cuda_host import HostMemory
 
-native = cuda._cuda
+native = native_module._cuda
 
 IMAGE = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
 BOXES = np.array([[0, 0, 4, 4]], np.float32)
@@ -24,10 +26,33 @@ OUT = np.zeros((1, 3, 4, 4), np.float32)
 INDEX = np.zeros(1, np.int64)
 
 
+class Frames(NamedTuple):
+    """A table as given: its kind, and its rows, or the pointer to it on the device."""
+
+    source: int
+    rows: object
+
+    @classmethod
+    def read(cls, source, pointer, count, on_device):
+        if on_device:
+            return cls(source, (pointer, count))
+        memory = (ctypes.c_uint8 * (count * surfaces.ROW.itemsize)).from_address(pointer)
+        return cls(source, np.frombuffer(memory, surfaces.ROW).tolist())
+
+
+class CropSpec(NamedTuple):
+    height: int
+    width: int
+    half: bool
+    normalisation: object
+    antialias: bool
+
+
 class Recorder:
     """Keeps what the native module would have been given."""
 
     MAX_FRAMES = 64
+    Frames, CropSpec = staticmethod(Frames.read), CropSpec
     Memory = HostMemory
     Imported = getattr(native, "Imported", None)
     to_dlpack = staticmethod(getattr(native, "to_dlpack", lambda *_: None))
@@ -48,7 +73,7 @@ class Recorder:
 @pytest.fixture
 def gpu(monkeypatch) -> Recorder:
     recorder = Recorder()
-    monkeypatch.setattr(cuda, "_cuda", recorder)
+    monkeypatch.setattr(native_module, "_cuda", recorder)
     return recorder
 
 
@@ -98,19 +123,14 @@ def test_what_the_kernel_is_given(gpu):
     out = Interface(OUT)
     options = {"scale": 0.5, "mean": (1, 2, 3), "std": (1, 2, 4), "antialias": False, "stream": 77}
     assert call(frames=frames, frame_index=INDEX, out=out, **options) is out
-    ((source, table, boxes, index, n, to, height, width, half, *rest),) = gpu.calls
-    assert source == 0
-    assert table == [
-        (frames[0].ctypes.data, 0, 6, 4, 24, 0),
-        (frames[1].ctypes.data, 0, 6, 8, -24, 0),
-    ]
+    ((table, boxes, index, n, spec, to, device, stream),) = gpu.calls
+    assert table == Frames(
+        0, [(frames[0].ctypes.data, 0, 24, 0, 6, 4), (frames[1].ctypes.data, 0, -24, 0, 6, 8)]
+    )
     assert (boxes, index, to) == (BOXES.ctypes.data, INDEX.ctypes.data, OUT.ctypes.data)
-    assert (n, height, width, half) == (1, 4, 4, False)
-    gain, border, padding, antialias, device, stream = rest
-    assert gain == (0.5, 0.25, 0.125)
-    assert border == (2, 4, 6)
-    assert padding == (0, 0, 0)
-    assert (antialias, device, stream) == (False, 0, 77)
+    colour = ((0.5, 0.25, 0.125), (2, 4, 6), (0, 0, 0))
+    assert (n, spec) == (1, CropSpec(4, 4, False, colour, False))
+    assert (device, stream) == (0, 77)
     assert gpu.waited == []
 
 
@@ -118,13 +138,25 @@ def test_nv12_is_given_with_its_standard(gpu):
     y, uv = np.zeros((4, 8), np.uint8), np.zeros((2, 4, 2), np.uint8)
     for standard, source in (("bt601", 1), ("bt709", 2)):
         call(frames=cuda.NV12(Interface(y), Interface(uv), standard))
-        assert gpu.calls[-1][:2] == (source, [(y.ctypes.data, uv.ctypes.data, 4, 8, 8, 8)])
+        assert gpu.calls[-1][0] == (source, [(y.ctypes.data, uv.ctypes.data, 8, 8, 4, 8)])
     surface = cuda.NV12.from_surface(4096, 4, 8, 512)
     call(frames=[surface, surface], frame_index=INDEX)
-    assert gpu.calls[-1][1] == [(4096, 4096 + 4 * 512, 4, 8, 512, 512)] * 2
+    assert gpu.calls[-1][0].rows == [(4096, 4096 + 4 * 512, 512, 512, 4, 8)] * 2
     surface = cuda.NV12.from_surface(4096, 4, 8, 512, uv_pointer=9000, standard="bt601")
     call(frames=surface)
-    assert gpu.calls[-1][:2] == (1, [(4096, 9000, 4, 8, 512, 512)])
+    assert gpu.calls[-1][0] == (1, [(4096, 9000, 512, 512, 4, 8)])
+
+
+def test_a_table_on_the_device(gpu):
+    table, standard = surfaces.rows([Interface(IMAGE), Interface(IMAGE[::-1])])
+    assert standard is None
+    lying = cuda.DeviceArray(table.ctypes.data, (2, surfaces.ROW.itemsize), owner=table)
+    call(frames=cuda.FrameTable(lying), frame_index=INDEX)
+    assert gpu.calls[-1][0] == (0, (table.ctypes.data, 2))
+    table, standard = surfaces.rows(nv12(standard="bt601"))
+    assert (table["width"].tolist(), standard) == ([8], "bt601")
+    call(frames=cuda.FrameTable(lying, standard), frame_index=INDEX)
+    assert gpu.calls[-1][0].source == 1
 
 
 def test_no_boxes_launch_nothing(gpu):
@@ -171,8 +203,8 @@ def test_dlpack_in(gpu):
     boxes = Dlpack(BOXES)
     wide = np.zeros((6, 20, 3), np.uint8)[:, :8]
     call(frames=Dlpack(wide), boxes=boxes, frame_index=Dlpack(INDEX), out=Dlpack(OUT), stream=5)
-    assert gpu.calls[0][1] == [(wide.ctypes.data, 0, 6, 8, 60, 0)]
-    assert gpu.calls[0][2] == BOXES.ctypes.data
+    assert gpu.calls[0][0].rows == [(wide.ctypes.data, 0, 60, 0, 6, 8)]
+    assert gpu.calls[0][1] == BOXES.ctypes.data
     call(boxes=boxes)
     assert boxes.streams == [5, 1]
     with pytest.raises(ValueError, match="boxes must lie in device memory"):
@@ -242,6 +274,10 @@ BAD = [
     ("frames.uv must have shape", {"frames": nv12(uv=(2, 4))}),
     ("frames.uv must have shape", {"frames": nv12(uv=(4, 4, 2))}),
     (r"frames\[1\].y must have shape", {"frames": [nv12(), nv12(y=(4, 8, 1))]}),
+    ("frames.standard", {"frames": cuda.FrameTable(IMAGE, "bt2020")}),
+    ("frames.rows must lie", {"frames": cuda.FrameTable(IMAGE)}),
+    ("frames.rows must have shape", {"frames": cuda.FrameTable(Interface(IMAGE))}),
+    ("frames.rows must begin", {"frames": cuda.FrameTable(cuda.DeviceArray(4100, (1, 40)))}),
     ("boxes must have __cuda", {"boxes": [[0, 0, 4, 4]]}),
     ("boxes must be float32", {"boxes": BOXES.astype(np.float64)}),
     ("boxes must have shape", {"boxes": BOXES[0]}),
@@ -290,7 +326,7 @@ def test_arrays_in_the_wrong_place(gpu):
 
 
 def test_without_a_cuda_build_the_remedy_is_named(monkeypatch):
-    monkeypatch.setattr(cuda, "_cuda", None)
+    monkeypatch.setattr(native_module, "_cuda", None)
     assert cuda.device_count() == 0
     for attempt in (call, lambda: cuda.empty((1,), np.float32)):
         with pytest.raises(BackendError, match="EDGEPOSE_CUDA=1"):

@@ -11,7 +11,7 @@ from setuptools import Distribution
 from setuptools.errors import CompileError
 
 import cuda_build
-from edgepose.crop import cuda
+from edgepose.crop import native
 
 NVCC = cuda_build.find_nvcc()
 
@@ -19,20 +19,20 @@ NVCC = cuda_build.find_nvcc()
 @pytest.mark.skipif(NVCC is None, reason="there is no nvcc here")
 @pytest.mark.skipif(os.environ.get("EDGEPOSE_CUDA") == "0", reason="EDGEPOSE_CUDA is 0")
 def test_every_architecture_was_compiled():
-    assert cuda._cuda is not None, "nvcc is here, but the module was not built"
-    assert cuda._cuda.ARCHITECTURES.split() == cuda_build.architectures(NVCC)
-    library = Path(cuda._cuda.__file__).read_bytes()
+    assert native._cuda is not None, "nvcc is here, but the module was not built"
+    assert native._cuda.ARCHITECTURES.split() == cuda_build.architectures(NVCC)
+    library = Path(native._cuda.__file__).read_bytes()
     for arch in cuda_build.architectures(NVCC):
         assert f"sm_{arch}".encode() in library
 
 
-@pytest.mark.skipif(cuda._cuda is None, reason="built without CUDA: no nvcc was found")
+@pytest.mark.skipif(native._cuda is None, reason="built without CUDA: no nvcc was found")
 def test_the_runtime_is_linked_statically():
     needed = subprocess.run(
-        ["ldd", cuda._cuda.__file__], capture_output=True, text=True, check=True
+        ["ldd", native._cuda.__file__], capture_output=True, text=True, check=True
     ).stdout
     assert "libstdc++" in needed
-    assert "cuda" not in needed.replace(cuda._cuda.__file__, "")
+    assert "cuda" not in needed.replace(native._cuda.__file__, "")
 
 
 @pytest.fixture

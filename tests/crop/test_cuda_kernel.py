@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,31 +11,17 @@ import gpu_cases
 import numpy as np
 import pytest
 
-from edgepose.crop import cuda, reference_nv12
+from edgepose import _host
+from edgepose.crop import cuda, native, reference_nv12, surfaces
 from tests.crop import cuda_host
 from tests.crop.cuda_host import HostCuda, download, upload
 
 
-def compiler_version() -> int:
-    if shutil.which("g++") is None:
-        return 0
-    text = subprocess.run(["g++", "-dumpversion"], capture_output=True, text=True, check=True)
-    return int(re.match(r"\d+", text.stdout).group())
-
-
-pytestmark = pytest.mark.skipif(compiler_version() < 12, reason="needs g++ 12 (for _Float16)")
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory) -> Path:
-    return cuda_host.compile_library(tmp_path_factory.mktemp("cuda"), "-O2")
-
-
 @pytest.fixture
-def host(library, monkeypatch) -> HostCuda:
-    """The kernel on the host in the place of the GPU's."""
-    fake = HostCuda(library)
-    monkeypatch.setattr(cuda, "_cuda", fake)
+def host(monkeypatch) -> HostCuda:
+    """The kernels on the host in the place of the GPU's."""
+    fake = HostCuda(_host)
+    monkeypatch.setattr(native, "_cuda", fake)
     return fake
 
 
@@ -66,7 +50,7 @@ def test_ten_thousand_random_and_hostile_boxes(host):
 def test_under_sanitizers(tmp_path):
     """In a process of its own, since the sanitizers' runtime has to be loaded first."""
     flags = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    library = cuda_host.compile_library(tmp_path, *flags)
+    module = cuda_host.compile_module(tmp_path, *flags)
     runtimes = [
         subprocess.run(
             ["g++", f"-print-file-name={name}"], capture_output=True, text=True, check=True
@@ -79,7 +63,7 @@ def test_under_sanitizers(tmp_path):
         "ASAN_OPTIONS": "detect_leaks=0",  # Python's own
         "PYTHONPATH": str(Path(gpu_cases.__file__).parent),
     }
-    program = [sys.executable, cuda_host.__file__, str(library), "10000"]
+    program = [sys.executable, cuda_host.__file__, str(module), "10000"]
     done = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     assert float(done.stdout) <= 1
@@ -143,6 +127,29 @@ def test_float16_is_one_rounding_to_nearest_even(host, width):
         with np.errstate(over="ignore"):
             rounded = single.astype(np.float16)
         np.testing.assert_array_equal(half.view(np.uint16), rounded.view(np.uint16))
+
+
+def test_a_table_in_memory_is_read_when_the_launch_runs(host):
+    """Any number of frames, and what the table says by then; rows without pixels give padding."""
+    images = [noise(20 + i, 30, 3) for i in range(70)]
+    table, standard = surfaces.rows([upload(image) for image in images])
+    table = np.concatenate([table, np.zeros(1, surfaces.ROW)])
+    lying = upload(table.view(np.uint8).reshape(len(table), -1))
+    boxes = np.tile(np.array([[2, 3, 18, 19]], np.float32), (4, 1))
+    index = np.array([0, 69, 70, 71])
+    case = gpu_cases.Case([*images, images[0][:0]], None, boxes, index, (9, 9), np.float32, True)
+
+    def crops() -> np.ndarray:
+        frames = cuda.FrameTable(lying, standard)
+        return download(cuda.crop(frames, upload(boxes), 9, frame_index=upload(index)))
+
+    wanted = gpu_cases.expected(bgr(images[0], boxes[:1], 9))
+    got = crops()
+    assert gpu_cases.error(case, got[:1], wanted) <= 1
+    assert (got[2:] == 0).all()
+    moved = images[0][::-1].copy()
+    table["data"][0] = moved.ctypes.data
+    assert gpu_cases.error(case, crops()[:1], gpu_cases.expected(bgr(moved, boxes[:1], 9))) <= 1
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])

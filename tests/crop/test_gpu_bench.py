@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 from gpu_driver import Driver, NoGpuError
 
-from edgepose.crop import cuda, reference, reference_nv12
+from edgepose import _host
+from edgepose.crop import cuda, native, reference, reference_nv12
+from edgepose.crop.normalisation import normalisation
 from tests.crop import cuda_host
 
 SCRIPT = Path(gpu_bench.__file__).with_name("gpu.sh")
@@ -69,12 +71,12 @@ class NumpyBench:
     def crop(self, frame, boxes, size, *, dtype, out, stream):
         assert out.dtype == dtype
         index = np.zeros(len(boxes), np.int64)
-        one, zero = (1.0,) * 3, (0.0,) * 3
+        plain = normalisation()
         if isinstance(frame, cuda.NV12):
             planes = [(frame.y, frame.uv)]
-            reference_nv12.crop(planes, boxes, index, out, one, zero, zero, True, frame.standard)
+            reference_nv12.crop(planes, boxes, index, out, plain, True, frame.standard)
         else:
-            reference.crop([frame], boxes, index, out, one, zero, zero, True)
+            reference.crop([frame], boxes, index, out, plain, True)
         return out
 
     def upload(self, array):
@@ -154,10 +156,10 @@ def test_the_peers_make_the_same_crops(small_frame):
     np.testing.assert_allclose(results["torch interpolate"](), got, atol=0.01)  # r = 1
 
 
-def test_parity_tells_right_from_wrong(monkeypatch, tmp_path):
+def test_parity_tells_right_from_wrong(monkeypatch):
     """On the kernel's host build; a GPU's result is judged by the same lines."""
-    host = cuda_host.HostCuda(cuda_host.compile_library(tmp_path, "-O2"))
-    monkeypatch.setattr(cuda, "_cuda", host)
+    host = cuda_host.HostCuda(_host)
+    monkeypatch.setattr(native, "_cuda", host)
 
     def download(array):
         return array.owner
@@ -189,7 +191,7 @@ def test_the_report(monkeypatch, small_frame):
     timed = gpu_bench.timings(NumpyBench(), counts=(14,), sizes=(4,), ratios=(1.0,))
     monkeypatch.setattr(gpu_bench, "parity", lambda *_: parity)
     monkeypatch.setattr(gpu_bench, "timings", lambda _: timed)
-    monkeypatch.setattr(cuda, "_cuda", SimpleNamespace(ARCHITECTURES="90"))
+    monkeypatch.setattr(native, "_cuda", SimpleNamespace(ARCHITECTURES="90"))
     for clean in (True, False):
         monkeypatch.setattr(gpu_bench, "sanitize", lambda *_, clean=clean: {"passed": clean})
         result = gpu_bench.report(10, 10, SimpleNamespace(download=None), NumpyBench())

@@ -10,6 +10,9 @@
 #include <cstdint>
 #include <cstring>
 
+#include "cuda_types.h"
+#include "half.h"
+
 #ifdef __CUDACC__
 
 #include <cuda_fp16.h>
@@ -24,9 +27,6 @@
 #define EDGEPOSE_SYNC() __syncthreads()
 #define EDGEPOSE_BLOCK() \
   edgepose::Grid { blockIdx.x, blockIdx.y, blockIdx.z }
-#define EDGEPOSE_LAUNCH(kernel, grid, threads, stream, argument)                       \
-  (kernel<<<dim3((grid).x, (grid).y, (grid).z), dim3(threads), 0, stream>>>(argument), \
-   cudaGetLastError())
 
 #else
 
@@ -38,8 +38,6 @@
 #define EDGEPOSE_THREADS(t, n) for (int t = 0; t < (n); ++t)
 #define EDGEPOSE_SYNC() static_cast<void>(0)
 #define EDGEPOSE_BLOCK() edgepose::current_block
-#define EDGEPOSE_LAUNCH(kernel, grid, threads, stream, argument) \
-  (edgepose::run_blocks(kernel, grid, argument), static_cast<void>(stream), cudaSuccess)
 
 #endif
 
@@ -50,15 +48,28 @@ struct Grid {
   unsigned x, y, z;
 };
 
-#ifndef __CUDACC__
+#ifdef __CUDACC__
+// Returns the launch's own status: cudaGetLastError() would give what an earlier call left behind.
+template <typename Argument>
+cudaError_t run_kernel(void (*kernel)(Argument), const Grid& grid, unsigned threads,
+                       cudaStream_t stream, const Argument& argument) {
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(grid.x, grid.y, grid.z);
+  config.blockDim = dim3(threads);
+  config.stream = stream;
+  return cudaLaunchKernelEx(&config, kernel, argument);
+}
+#else
 inline thread_local Grid current_block = {};
 
 template <typename Argument>
-void run_blocks(void (*kernel)(Argument), const Grid& grid, const Argument& argument) {
+cudaError_t run_kernel(void (*kernel)(Argument), const Grid& grid, unsigned, cudaStream_t,
+                       const Argument& argument) {
   Grid& at = current_block;
   for (at.z = 0; at.z < grid.z; ++at.z)
     for (at.y = 0; at.y < grid.y; ++at.y)
       for (at.x = 0; at.x < grid.x; ++at.x) kernel(argument);
+  return cudaSuccess;
 }
 #endif
 
@@ -86,11 +97,11 @@ __device__ __forceinline__ void store_pair(Half* to, float first, float second) 
   *reinterpret_cast<__half2*>(to) = __floats2half2_rn(first, second);
 }
 #else
-using Half = _Float16;
-template <typename Out>
-void store(Out* to, float value) {
-  *to = static_cast<Out>(value);
-}
+struct Half {
+  std::uint16_t bits;
+};
+inline void store(float* to, float value) { *to = value; }
+inline void store(Half* to, float value) { to->bits = half_from_float(value); }
 template <typename Out>
 void store_pair(Out* to, float first, float second) {
   store(to, first);

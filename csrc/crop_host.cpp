@@ -1,0 +1,2 @@
+// crop_cuda.cu for the host: see cuda_launch.h.
+#include "crop_cuda.cu"

@@ -1,0 +1,241 @@
+"""The arithmetic between networks: the CUDA kernels' source on the host against ``geometry.py``."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from edgepose import _host, geometry
+from edgepose.crop import crop, native, surfaces
+from edgepose.crop.normalisation import normalisation
+from edgepose.skeleton import COCO17, LSP14, Skeleton
+from tests.crop import cuda_host
+
+FLOOR = 0.2  # of geometry.torso_diameter
+
+
+class Found(NamedTuple):
+    """What a step writes."""
+
+    points: np.ndarray
+    boxes: np.ndarray
+    index: np.ndarray
+
+
+def address(array: np.ndarray | None) -> int:
+    return 0 if array is None else array.ctypes.data
+
+
+def rows_of(rows: int, points: int, count: int | None):
+    """The record and what it points to."""
+    number = None if count is None else np.array([count], np.int32)
+    return _host.Rows(rows, points, address(number)), number
+
+
+def step(
+    skeleton: Skeleton, boxes: np.ndarray, offsets: np.ndarray, points: np.ndarray | None = None,
+    *, sigma: float = 1.2, count: int | None = None, index: np.ndarray | None = None,
+    module=_host,
+) -> Found:  # fmt: skip
+    """Run ``denormalise``, or ``refine`` of ``points``, with next boxes, into poisoned memory."""
+    n, k = offsets.shape[:2]
+    found = Found(
+        np.full((n, k, 2), np.nan, np.float32),
+        np.full((n, k, 4), np.nan, np.float32),
+        np.full((n, k), -7, np.int64),
+    )
+    pairs = tuple(map(tuple, skeleton.torso_index.tolist()))
+    rows, _kept = rows_of(n, k, count)
+    following = module.NextBoxes(
+        sigma, pairs, FLOOR, address(index), address(found.boxes), address(found.index)
+    )
+    if points is None:
+        module.denormalise(
+            rows, address(offsets), address(boxes), following, address(found.points), 0, 0
+        )
+    else:
+        module.refine(
+            rows, address(points), address(offsets), address(boxes), following,
+            address(found.points), 0, 0,
+        )  # fmt: skip
+    return found
+
+
+def agree(got: np.ndarray, wanted: np.ndarray) -> None:
+    """Hold every value to 1e-5 of the largest one in its row; NaN and infinity exactly."""
+    assert got.dtype == wanted.dtype == np.float32
+    finite = np.isfinite(wanted)
+    inner = tuple(range(1, wanted.ndim))
+    scale = np.where(finite, np.abs(wanted), 0).max(axis=inner, keepdims=True, initial=0)
+    np.testing.assert_array_equal(got[~finite], wanted[~finite])
+    error = np.where(finite, np.abs(got - np.where(finite, wanted, 0)), 0)
+    assert (error <= 1e-5 * np.maximum(scale, 1e-30)).all()
+
+
+def random_boxes(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    low = rng.uniform(-200, 1800, (*shape, 2))
+    side = np.exp(rng.uniform(0, np.log(2000), (*shape, 2)))
+    return np.concatenate([low, low + side], -1).astype(np.float32)
+
+
+def hostile(rng: np.random.Generator, points: np.ndarray, skeleton: Skeleton) -> None:
+    """Make most rows awkward: not finite, huge, all points the same, no torso."""
+    shoulder, hip = skeleton.torso_index[0]
+    for row in points:
+        kind = rng.integers(8)
+        if kind < 3:
+            row.reshape(-1)[rng.integers(row.size)] = (np.nan, np.inf, -np.inf)[kind]
+        elif kind == 3:
+            row[:] = row[0]
+        elif kind == 4:
+            row[skeleton.torso_index.ravel()] = row[shoulder]
+        elif kind == 5:
+            row *= rng.choice([1e-30, 1e5, 1e18, 1e30])
+        elif kind == 6:
+            row[hip] = row[shoulder]
+
+
+@pytest.mark.parametrize("skeleton", [LSP14, COCO17], ids=lambda s: s.name)
+@pytest.mark.parametrize("n", [0, 1, 2, 7, 33])
+@pytest.mark.parametrize("awkward", [False, True])
+def test_stages_agree_with_geometry(skeleton, n, awkward):
+    k = len(skeleton)
+    rng = np.random.default_rng(n)
+    with np.errstate(all="ignore"):
+        for sigma in (0.4, 1.2, 3.0):
+            boxes = random_boxes(rng, n)
+            index = rng.integers(0, 4, n)
+            normalised = rng.normal(0, 0.3, (n, k, 2)).astype(np.float32)
+            if awkward:
+                hostile(rng, normalised, skeleton)
+            first = step(skeleton, boxes, normalised, sigma=sigma, index=index)
+            agree(first.points, geometry.denormalise(normalised, boxes))
+            agree(first.boxes, geometry.joint_boxes(first.points, skeleton, sigma))
+            np.testing.assert_array_equal(first.index, np.repeat(index[:, None], k, 1))
+
+            moves = rng.normal(0, 0.1, (n, k, 2)).astype(np.float32)
+            second = step(skeleton, first.boxes, moves, first.points, sigma=sigma, index=index)
+            agree(second.points, geometry.refine(first.points, moves, first.boxes))
+            agree(second.boxes, geometry.joint_boxes(second.points, skeleton, sigma))
+            np.testing.assert_array_equal(second.index, first.index)
+
+
+@pytest.mark.parametrize("n", [0, 1, 33, 200])
+def test_square_boxes(n):
+    rng = np.random.default_rng(n)
+    boxes = random_boxes(rng, n)
+    boxes[3::7, rng.integers(4)] = np.nan
+    boxes[5::7, 2] = np.inf
+    boxes[6::7] = boxes[6::7, ::-1]  # inverted
+    for count in (None, 0, n // 2, n):
+        rows, _kept = rows_of(n, 1, count)
+        out = np.full((n, 4), np.nan, np.float32)
+        _host.square_boxes(rows, address(boxes), 1.25, address(out), 0, 0)
+        used = n if count is None else count
+        with np.errstate(invalid="ignore"):
+            agree(out[:used], geometry.square_boxes(boxes[:used], 1.25))
+        assert (out[used:] == 0).all()
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 8])
+def test_spare_rows_are_empty(count):
+    rng = np.random.default_rng(3)
+    k = len(LSP14)
+    index = rng.integers(1, 4, 8)
+    boxes = random_boxes(rng, 8)
+    normalised = rng.normal(0, 0.3, (8, k, 2)).astype(np.float32)
+    boxes[count:] = np.nan  # left over from before
+    normalised[count:] = np.nan
+    found = step(LSP14, boxes, normalised, count=count, index=index)
+    whole = step(LSP14, boxes[:count], normalised[:count], index=index)
+    for got, wanted in zip(found, whole, strict=True):
+        np.testing.assert_array_equal(got[:count], wanted)
+        assert (got[count:] == 0).all()
+
+
+@pytest.mark.parametrize("count", [-1, 9, 2**31 - 1])
+def test_an_absurd_count_stays_within_the_rows(count):
+    boxes = np.tile(np.array([[0, 0, 9, 9]], np.float32), (2, 1))
+    found = step(LSP14, boxes, np.zeros((2, len(LSP14), 2), np.float32), count=count)
+    wanted = np.full_like(found.points, 4.5 if count > 0 else 0)
+    np.testing.assert_array_equal(found.points, wanted)
+
+
+def test_a_replay_reads_the_count_of_its_time():
+    """The record keeps the pointer, not the number."""
+    boxes = np.tile(np.array([[0, 0, 9, 9]], np.float32), (3, 1))
+    rows, count = rows_of(3, 1, 1)
+    out = np.full((3, 4), np.nan, np.float32)
+    for used in (1, 3, 0):
+        count[0] = used
+        _host.square_boxes(rows, address(boxes), 1.0, address(out), 0, 0)
+        assert (out[:used] == boxes[:used]).all()
+        assert (out[used:] == 0).all()
+
+
+def test_in_place_and_without_next_boxes():
+    rng = np.random.default_rng(5)
+    k = len(LSP14)
+    points = rng.uniform(0, 500, (4, k, 2)).astype(np.float32)
+    boxes, moves = random_boxes(rng, 4, k), rng.normal(0, 0.1, (4, k, 2)).astype(np.float32)
+    wanted = geometry.refine(points, moves, boxes)
+    rows, _kept = rows_of(4, k, None)
+    _host.refine(rows, address(points), address(moves), address(boxes), None, address(points), 0, 0)
+    agree(points, wanted)
+
+
+def test_an_absurd_pose_has_bounded_boxes():
+    boxes = np.array([[0, 0, 1e7, 1e7]], np.float32)
+    spread = np.linspace(-1, 1, 2 * len(LSP14), dtype=np.float32).reshape(1, -1, 2)
+    found = step(LSP14, boxes, spread)
+    side = found.boxes[..., 2:] - found.boxes[..., :2]
+    assert (np.abs(side - geometry.MAX_SIDE) <= 1).all()  # 1 is a float's step out there
+    assert geometry.MAX_SIDE == _host.MAX_SIDE
+
+
+@pytest.mark.parametrize(
+    ("rows", "points", "pairs"),
+    [
+        (-1, 3, ((0, 1), (1, 2))), (1, 0, ((0, 0), (0, 0))),
+        (1, _host.MAX_POINTS + 1, ((0, 1), (1, 2))),
+        (1, 3, ((0, 1), (1, 3))), (1, 3, ((-1, 1), (1, 2))),
+    ],
+)  # fmt: skip
+def test_numbers_out_of_range_are_refused(rows, points, pairs):
+    room = np.zeros(4096, np.float32)
+    following = _host.NextBoxes(1.0, pairs, FLOOR, 0, address(room), 0)
+    record = _host.Rows(rows, points)
+    with pytest.raises(_host.Error, match="could not launch the kernel that denormalises"):
+        _host.denormalise(record, address(room), address(room), following, address(room), 0, 0)
+
+
+def test_the_crop_reads_what_the_boxes_wrote():
+    """A row's point boxes and frame indices go straight into the crop; spare ones give padding."""
+    rng = np.random.default_rng(8)
+    k, n, count = len(LSP14), 4, 3
+    images = [rng.integers(0, 256, (90, 120, 3), dtype=np.uint8) for _ in range(2)]
+    table, _ = surfaces.rows([cuda_host.upload(image) for image in images])
+    boxes = np.tile(np.array([[20, 10, 90, 80]], np.float32), (n, 1))
+    normalised = rng.normal(0, 0.2, (n, k, 2)).astype(np.float32)
+    found = step(LSP14, boxes, normalised, count=count, index=np.array([0, 1, 1, 0]))
+    colour = normalisation(1 / 255, (0.5, 0.4, 0.3), border=(0, 128, 255))
+    out = np.full((n * k, 3, 8, 8), np.nan, np.float32)
+    _host.crop(
+        _host.Frames(0, address(table), 2, True), address(found.boxes), address(found.index),
+        n * k, _host.CropSpec(8, 8, False, colour), address(out), 0, 0,
+    )  # fmt: skip
+    wanted = crop(
+        images, found.boxes.reshape(-1, 4), 8, frame_index=found.index.ravel(), scale=1 / 255,
+        mean=(0.5, 0.4, 0.3), border=(0, 128, 255), impl="reference",
+    )  # fmt: skip
+    np.testing.assert_allclose(out, wanted, atol=0.02 / 255)
+    padding = np.broadcast_to(np.float32(colour.padding)[:, None, None], (k, 3, 8, 8))
+    np.testing.assert_array_equal(out[count * k :], padding)
+
+
+@pytest.mark.skipif(native._cuda is None, reason="built without CUDA: no nvcc was found")
+def test_the_gpu_module_has_the_same_face():
+    public = {name for name in dir(_host) if not name.startswith("_")}
+    assert public <= set(dir(native._cuda))
