@@ -1,7 +1,7 @@
 // The crop kernel on the GPU: one launch for all boxes of all frames.
 //
 // A block makes one tile of one crop, kTile outputs wide. Its threads fill two small tables, the
-// windows of the tile's columns and of its rows (in double, once per tile). Then
+// windows of the tile's columns and of its rows, once per tile. Then
 //
 //   narrow  windows of up to 2 pixels, the real-time case: a thread walks down a strip of rows over
 //           kColumns adjacent outputs. It sums each source row once and keeps the two newest sums
@@ -14,6 +14,7 @@
 //           however large the window, and a box larger than the frame costs no more than
 //           the frame.
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -29,7 +30,8 @@ constexpr int kTile = 32;  // columns
 constexpr int kColumns = 2;
 constexpr int kGroups = kTile / kColumns;
 constexpr int kStrips = kThreads / kGroups;
-constexpr int kMaxRows = 16;  // of a strip
+constexpr int kMaxRows = 16;         // of a strip
+constexpr int kResident[] = {6, 5};  // blocks of a multiprocessor: BGR, NV12
 constexpr int kWarps = kThreads / kTile;
 constexpr float kNarrow = 2.0f;
 // Bytes of the wide path's strip; whole pixels of 1, 2 and 3 bytes in whole words.
@@ -44,7 +46,7 @@ struct Launch {
   const float* boxes;
   const std::int64_t* frame_index;
   void* out;
-  double inverse_width, inverse_height;
+  Inverse inverse_width, inverse_height;
   std::int32_t frame_count;
   std::int32_t width, height;
   std::int32_t rows;  // of a strip
@@ -109,9 +111,9 @@ EDGEPOSE_DEVICE Tile<kNv12> locate(const Launch& launch, const Grid& block) {
   tile.narrow = true;
   for (int p = 0; p < tile.kPlanes; ++p) {
     const float across = window_length(on_plane(tile.box[0], p), on_plane(tile.box[2], p),
-                                       static_cast<float>(launch.inverse_width), launch.antialias);
+                                       launch.inverse_width, launch.antialias);
     const float down = window_length(on_plane(tile.box[1], p), on_plane(tile.box[3], p),
-                                     static_cast<float>(launch.inverse_height), launch.antialias);
+                                     launch.inverse_height, launch.antialias);
     tile.share[p] = 1.0f / (across * down);
     tile.narrow = tile.narrow && across <= kNarrow && down <= kNarrow;
   }
@@ -278,7 +280,7 @@ EDGEPOSE_DEVICE void store_rgb(const Launch& launch, std::size_t crop, int x, in
 }
 
 template <bool kNv12, typename Out>
-EDGEPOSE_KERNEL(kThreads, kNv12 ? 5 : 6)
+EDGEPOSE_KERNEL(kThreads, kResident[kNv12])
 crop_kernel(EDGEPOSE_PARAMETER Launch launch) {
   EDGEPOSE_SHARED Shared<kNv12> shared;
   const Tile<kNv12> tile = locate<kNv12>(launch, EDGEPOSE_BLOCK());
@@ -332,11 +334,32 @@ unsigned blocks_of(int outputs, int tile) {
   return static_cast<unsigned>((outputs + tile - 1) / tile);
 }
 
-// As long as they still leave a few blocks for every multiprocessor of a large GPU.
-std::int32_t strip_rows(std::int64_t outputs) {
-  if (outputs < (1 << 18)) return 2;
-  if (outputs < (1 << 20)) return 4;
-  return outputs < (1 << 22) ? 8 : kMaxRows;
+// The multiprocessors of the current device, asked for once per device.
+int multiprocessors() {
+#ifdef EDGEPOSE_CUDA_ON_HOST
+  return 16;
+#else
+  constexpr int kDevices = 64;
+  static std::atomic<int> known[kDevices];
+  int device = 0, count = 0;
+  if (cudaGetDevice(&device) != cudaSuccess || device >= kDevices) return 1;
+  count = known[device].load(std::memory_order_relaxed);
+  if (count > 0) return count;
+  if (cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device) != cudaSuccess)
+    return 1;
+  known[device].store(count, std::memory_order_relaxed);
+  return count;
+#endif
+}
+
+// A strip's rows: as many as leave the GPU as many blocks as can be resident at once, and then as
+// few as make the same number of tiles, so that the last tile is as high as the others.
+std::int32_t strip_rows(std::int64_t count, const CropSpec& spec, bool nv12) {
+  const std::int64_t wanted = static_cast<std::int64_t>(kResident[nv12]) * multiprocessors();
+  std::int32_t rows = kMaxRows;
+  const auto tiles = [&] { return blocks_of(spec.height, kStrips * rows); };
+  while (rows > 2 && count * blocks_of(spec.width, kTile) * tiles() < wanted) rows /= 2;
+  return static_cast<std::int32_t>(blocks_of(spec.height, kStrips * static_cast<int>(tiles())));
 }
 
 // The matrix from YUV to RGB and, through its inverse, the border's colour in YUV.
@@ -374,12 +397,12 @@ cudaError_t crop_cuda(const DeviceFrames& frames, const Box* boxes, const std::i
     launch.table = frames.table;
   else
     std::copy_n(frames.table, frames.count, launch.frames);
-  launch.inverse_width = 1.0 / spec.width;
-  launch.inverse_height = 1.0 / spec.height;
+  launch.inverse_width = invert(spec.width);
+  launch.inverse_height = invert(spec.height);
   launch.frame_count = frames.count;
   launch.width = spec.width;
   launch.height = spec.height;
-  launch.rows = strip_rows(count * outputs);
+  launch.rows = strip_rows(count, spec, frames.source != Source::kBgr);
   launch.antialias = spec.antialias;
   launch.paired = spec.width % kColumns == 0 &&
                   reinterpret_cast<std::uintptr_t>(out) % (kColumns * element) == 0;

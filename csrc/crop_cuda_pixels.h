@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "crop.h"
+#include "crop_window.h"
 #include "cuda_launch.h"
 
 namespace edgepose {
@@ -19,57 +20,6 @@ struct Plane {
 EDGEPOSE_HD bool croppable(float x0, float y0, float x1, float y1) {
   return x0 >= -kMaxEdge && y0 >= -kMaxEdge && x1 <= kMaxEdge && y1 <= kMaxEdge && x0 < x1 &&
          y0 < y1;
-}
-
-// The window of one output along one axis, cut to the plane, as overlap lengths in pixels: the
-// first pixel weighs `head`, the last one `tail`, those between exactly 1. Division by the
-// window's length comes once, at the end.
-struct alignas(16) Window {
-  std::int32_t first;  // also where the plane begins or ends for a window outside it
-  std::int32_t count;  // 0 outside the plane
-  float head;
-  float tail;  // 0 with fewer than two pixels
-};
-
-EDGEPOSE_HD float window_length(float lo, float hi, float inverse_size, bool antialias) {
-  const float step = (hi - lo) * inverse_size;
-  return antialias && step > 1.0f ? step : 1.0f;
-}
-
-// Positions are in double: a float has no room for a fraction of a pixel in a far-away box.
-EDGEPOSE_HD Window make_window(float lo, float hi, double inverse_size, bool antialias, int j,
-                               std::int32_t extent) {
-  const double step = (static_cast<double>(hi) - static_cast<double>(lo)) * inverse_size;
-  const double radius = antialias && step > 1.0 ? 0.5 * step : 0.5;
-  const double centre = static_cast<double>(lo) + (j + 0.5) * step;
-  const double limit = extent;
-  double begin = centre - radius;
-  double end = centre + radius;
-  begin = begin > 0.0 ? begin : 0.0;
-  begin = begin < limit ? begin : limit;
-  end = end < limit ? end : limit;
-  Window window = {static_cast<std::int32_t>(begin), 0, 0.0f, 0.0f};
-  if (!(begin < end)) return window;
-  const std::int32_t whole = static_cast<std::int32_t>(end);
-  const std::int32_t stop = whole < end ? whole + 1 : whole;
-  window.count = stop - window.first;
-  if (window.count == 1) {
-    window.head = static_cast<float>(end - begin);
-  } else {
-    window.head = static_cast<float>(window.first + 1 - begin);
-    window.tail = static_cast<float>(end - (stop - 1));
-  }
-  return window;
-}
-
-EDGEPOSE_HD float weight(const Window& window, int k) {
-  return k == 0 ? window.head : k == window.count - 1 ? window.tail : 1.0f;
-}
-
-// The part of the window that lies inside the plane.
-EDGEPOSE_HD float covered(const Window& window) {
-  const float between = static_cast<float>(window.count > 2 ? window.count - 2 : 0);
-  return window.head + between + window.tail;
 }
 
 // One output column of a plane, for windows of up to kTaps pixels: their bytes come in a few
@@ -212,6 +162,13 @@ EDGEPOSE_HD std::uint32_t load_bytes(const std::uint8_t* at, int count) {
   return word;
 }
 
+// Four adjacent bytes of any alignment out of the two aligned words that hold them.
+EDGEPOSE_HD std::uint32_t load_across(const std::uint8_t* at) {
+  const unsigned past = static_cast<unsigned>(reinterpret_cast<std::uintptr_t>(at) & 3u);
+  const std::uint8_t* word = at - past;
+  return shift_right(load_word(word), past == 0 ? 0 : load_word(word + 4), 8 * past);
+}
+
 // The weighted sums of four adjacent bytes over the window's rows, from byte `at` of a row on,
 // which is a multiple of 4; beyond the row lie zeros. Rows of weight 1 are summed as integers, so
 // that thousands of them stay exact.
@@ -220,13 +177,11 @@ EDGEPOSE_HD void sum_down(const Plane& plane, const Window& y, std::int64_t at, 
   const std::int64_t left = static_cast<std::int64_t>(kChannels) * plane.width - at;
   const int bytes = left < 4 ? static_cast<int>(left) : 4;
   const std::uint8_t* from = plane.data + y.first * plane.row_stride + at;
-  const bool aligned =
-      ((reinterpret_cast<std::uintptr_t>(from) | static_cast<std::uintptr_t>(plane.row_stride)) &
-       3u) == 0;
-  const bool in_words = bytes == 4 && aligned;
+  // The words must lie inside the row. Rows whose distance is no multiple of 4 differ in alignment.
+  const bool inside = at >= 4 && left >= 8;
   const auto load = [&](std::int32_t k) {
     const std::uint8_t* row = from + k * plane.row_stride;
-    return in_words ? load_word(row) : load_bytes(row, bytes);
+    return inside ? load_across(row) : load_bytes(row, bytes);
   };
 
   std::uint32_t sums[4] = {0, 0, 0, 0};

@@ -83,8 +83,8 @@ def crop(
     if frame_index is not None:
         index = importer.array(frame_index, "frame_index", np.int64)
         check_shape("frame_index", index, (n,))
-    elif table.count != 1 and n > 0:
-        raise ValueError(f"frame_index is needed with {table.count} frames")
+    elif table.length != 1 and n > 0:
+        raise ValueError(f"frame_index is needed with {table.length} frames")
     target = None
     if out is not None:
         target = importer.array(out, "out", kind)
@@ -98,7 +98,7 @@ def crop(
     if target is None:
         out = target = empty((n, 3, height, width), kind, device=device, stream=importer.stream)
     native.crop(
-        native.Frames(table.source, table.pointer, table.count, table.on_device),
+        native.Frames(table.source, table.pointer, table.length, table.on_device),
         rectangles.pointer,
         0 if index is None else index.pointer,
         n,

@@ -157,7 +157,7 @@ class Table(NamedTuple):
 
     source: int
     pointer: int
-    count: int
+    length: int
     on_device: bool
     rows: object
 

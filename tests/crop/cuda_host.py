@@ -21,17 +21,21 @@ ROOT = HERE.parent.parent
 
 
 def compile_module(folder: Path, *flags: str) -> Path:
-    """Build ``edgepose._host`` with g++."""
+    """Build ``edgepose._host`` with g++, the kernels with ``flags``."""
     sys.path.insert(0, str(ROOT))
     import cuda_build
 
-    module = folder / "_host.so"
     csrc = ROOT / "csrc"
-    command = ["g++", "-std=c++17", "-fPIC", "-shared", "-fvisibility=hidden", *flags]
-    command += ["-DEDGEPOSE_CUDA_ON_HOST", f"-I{csrc}"]
-    command += [f"-isystem{path}" for path in cuda_build.header_folders()]
-    sources = [csrc / "host_bindings.cpp", *sorted(csrc.glob("*_host.cpp"))]
-    subprocess.run([*command, *map(str, sources), "-o", str(module)], check=True)
+    command = ["g++", "-std=c++17", "-fPIC", "-fvisibility=hidden", "-DEDGEPOSE_CUDA_ON_HOST"]
+    command += [f"-I{csrc}", *(f"-isystem{path}" for path in cuda_build.header_folders())]
+    bindings = folder / "bindings.o"  # without the flags, which they would take a minute with
+    source = str(csrc / "host_bindings.cpp")
+    subprocess.run([*command, "-c", source, "-o", str(bindings)], check=True)
+    module = folder / "_host.so"
+    kernels = [str(path) for path in sorted(csrc.glob("*_host.cpp"))]
+    subprocess.run(
+        [*command, *flags, "-shared", str(bindings), *kernels, "-o", str(module)], check=True
+    )
     return module
 
 

@@ -63,7 +63,7 @@ def test_under_sanitizers(tmp_path):
         "ASAN_OPTIONS": "detect_leaks=0",  # Python's own
         "PYTHONPATH": str(Path(gpu_cases.__file__).parent),
     }
-    program = [sys.executable, cuda_host.__file__, str(module), "10000"]
+    program = [sys.executable, cuda_host.__file__, str(module), "2000"]
     done = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     assert float(done.stdout) <= 1
@@ -104,7 +104,10 @@ def test_more_boxes_than_one_launch_can_have(host):
     index[65_560] = 1
     case = bgr(image, boxes, 1)
     case.frames, case.index = [image, image[::-1]], index
-    check(case)
+    got = download(gpu_cases.run(case, upload))
+    some = np.r_[:5, 65_530:65_600]
+    case.boxes, case.index = boxes[some], index[some]
+    assert gpu_cases.error(case, got[some], gpu_cases.expected(case)) <= 1
 
 
 @pytest.mark.parametrize("shape", [(8192, 5, 3), (5, 8192, 3)])
