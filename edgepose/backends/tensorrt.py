@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 from edgepose.bundle import SHIPPED, Bundle, NetworkSpec
 from edgepose.engine.adapter import Flavour, open_flavour
 from edgepose.engine.build import Check, Report, Request, choose_targets, engines
-from edgepose.engine.cache import Cache, default_folder, write_whole
+from edgepose.engine.cache import Cache, default_folder
 from edgepose.engine.driver import driver
 from edgepose.engine.progress import Silent
 from edgepose.engine.recipe import EngineRecipe
 from edgepose.engine.runtime import TrtEngine
 from edgepose.errors import BackendError, EngineError
+from edgepose.files import write_whole
 
 
 class Device:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from edgepose.errors import EdgeposeError
@@ -44,3 +46,40 @@ def run(program: str, command: Callable[..., None]) -> None:
     )
     app.command()(reporting(program, command))
     app(prog_name=program)
+
+
+@contextlib.contextmanager
+def progress(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr where that is a terminal; call with how many more are done."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    with Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        auto_refresh=False,
+        transient=True,
+    ) as bar:
+        task, due = bar.add_task(title, total=total), 0.0
+
+        def advance(more: int) -> None:
+            # Drawn ten times a second at most.
+            nonlocal due
+            refresh = time.monotonic() >= due
+            if refresh:
+                due = time.monotonic() + 0.1
+            bar.update(task, advance=more, refresh=refresh)
+
+        yield advance

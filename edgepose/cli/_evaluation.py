@@ -5,26 +5,25 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from edgepose.cli._common import progress
 from edgepose.data.records import Pictures, numbered_records
 from edgepose.errors import OutputError
 from edgepose.evaluate import plots, report
 from edgepose.evaluate.estimates import estimate
-from edgepose.output import check_writable, unwritable
+from edgepose.files import STDOUT, check_writable, same_file, write_output
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from edgepose.evaluate.estimates import Estimates
 
-_STDOUT = Path("-")
 FORMAT = 1
 
 
@@ -57,7 +56,7 @@ def run(options: Options) -> None:
 
     named = (options.json, options.predictions, options.reliability)
     outputs = [path for path in named if path is not None]
-    console = Console(stderr=_STDOUT in outputs, highlight=False)
+    console = Console(stderr=STDOUT in outputs, highlight=False)
     _check_outputs(options, outputs)
     with contextlib.ExitStack() as stack:
         samples = [numbered_records(path, options.split)[: options.limit] for path in options.data]
@@ -72,7 +71,7 @@ def run(options: Options) -> None:
         lines: list[bytes] = []
         drawn: dict[str, Estimates] = {}
         for path, chosen, opened in zip(options.data, samples, pictures, strict=True):
-            with _progress(path.name, len(chosen)) as advance:
+            with progress(path.name, len(chosen)) as advance:
                 estimates = estimate(chosen, opened, cascade, detector, advance)
             sets.append(_report(console, options, path, estimates))
             if options.reliability is not None:
@@ -88,13 +87,13 @@ def run(options: Options) -> None:
             "skeleton": bundle.skeleton.name,
             "sets": sets,
         }
-        _write(options.json, msgspec.json.format(msgspec.json.encode(whole)) + b"\n")
+        write_output(options.json, msgspec.json.format(msgspec.json.encode(whole)) + b"\n")
     if options.predictions is not None:
-        _write(options.predictions, b"".join(lines))
+        write_output(options.predictions, b"".join(lines))
     if options.reliability is not None:
-        _write(options.reliability, plots.reliability(drawn, options.reliability.suffix))
+        write_output(options.reliability, plots.reliability(drawn, options.reliability.suffix))
     for path in outputs:
-        if path != _STDOUT:
+        if path != STDOUT:
             console.print(f"wrote {path}", markup=False, soft_wrap=True)
 
 
@@ -132,13 +131,11 @@ def _count(number: int, what: str) -> str:
 
 def _check_outputs(options: Options, outputs: Sequence[Path]) -> None:
     for first, second in itertools.combinations(outputs, 2):
-        if _same(first, second):
+        if same_file(first, second):
             raise OutputError(f"two outputs both name '{first}'; give two paths.")
     if options.reliability is not None:
         plots.check_format(options.reliability)
     for path in outputs:
-        if path == _STDOUT:
-            continue
         check_writable(path)
         for data in options.data:
             folder = data.with_suffix("")
@@ -146,64 +143,7 @@ def _check_outputs(options: Options, outputs: Sequence[Path]) -> None:
             inside = path.exists() and Path(os.path.realpath(folder)) in (
                 Path(os.path.realpath(path)).parents
             )
-            if inside or any(_same(path, given) for given in inputs):
+            if inside or any(same_file(path, given) for given in inputs):
                 raise OutputError(
                     f"'{path}' belongs to the data and would be overwritten; give another path."
                 )
-
-
-def _same(a: Path, b: Path) -> bool:
-    with contextlib.suppress(OSError):
-        return a.samefile(b)
-    return os.path.realpath(a) == os.path.realpath(b)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """All or nothing: a complete file takes the place of the old one."""
-    if path == _STDOUT:
-        sys.stdout.flush()
-        try:
-            sys.stdout.buffer.write(content)
-            sys.stdout.buffer.flush()
-        except OSError:
-            raise OutputError("The reader of stdout has gone.") from None
-        return
-    target = Path(os.path.realpath(path))
-    beside = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        if (target.exists() and not target.is_file()) or not os.access(target.parent, os.W_OK):
-            target.write_bytes(content)  # a pipe, a device, a folder that takes no new file
-            return
-        try:
-            with beside.open("xb") as file:
-                file.write(content)
-            beside.replace(target)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise unwritable(path, error) from None
-
-
-@contextlib.contextmanager
-def _progress(name: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr where that is a terminal."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    with Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    ) as progress:
-        task = progress.add_task(name, total=total)
-        yield lambda persons: progress.advance(task, persons)

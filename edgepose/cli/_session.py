@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
-import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -15,22 +12,20 @@ from typing import TYPE_CHECKING
 
 from edgepose.api import estimator, load, load_detector
 from edgepose.bundle import Bundle
-from edgepose.cascade.host import HostCascade
-from edgepose.errors import BackendError, OutputError
-from edgepose.output import check_writable
+from edgepose.cli._common import progress
+from edgepose.errors import BackendError
+from edgepose.files import STDOUT
+from edgepose.output.open import check_apart, open_outputs
 from edgepose.runner.pipeline import Pipeline
 from edgepose.sources.open import open_source
 from edgepose.sources.source import Source
-from edgepose.types import Result
+from edgepose.types import RunInfo, SourceInfo
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress
 
     from edgepose.backends import Backend
     from edgepose.runner.statistics import Stats
-
-_STDOUT = Path("-")
 
 
 @dataclass(frozen=True)
@@ -38,9 +33,7 @@ class Options:
     """What the user asked for; see ``edgepose-run --help``."""
 
     source: str | int
-    show: bool
-    out: Path | None
-    json: Path | None
+    outputs: Mapping[str, str | bool]
     bundle: Path | None
     backend: str
     threads: int | None
@@ -60,14 +53,15 @@ def run(options: Options) -> bool:
     """
     from rich.console import Console
 
-    console = Console(stderr=options.json == _STDOUT, highlight=False)
-    _check_outputs(options)
+    outputs = open_outputs(options.outputs)
+    written = [place.sink.path for place in outputs.placed if place.sink.path is not None]
+    console = Console(stderr=STDOUT in written, highlight=False)
     with contextlib.ExitStack() as stack:
         source = open_source(options.source)
         # Its threads may still hold a device that does not answer: then it is not waited for.
         pipeline: Pipeline | None = None
         stack.callback(lambda: None if pipeline and pipeline.reading else source.close())
-        _check_apart(options, source)
+        check_apart(outputs, [] if source.path is None else [source.path])
         model = Bundle(options.bundle)
         with _backend(options) as backend:
             cascade = load(model, backend, options.threads)
@@ -82,27 +76,41 @@ def run(options: Options) -> bool:
             max_persons=options.max_persons,
             smooth=options.smooth,
         )
-        sinks = stack.enter_context(_Sinks(options, source, cascade))
+        seen = SourceInfo(
+            source.name,
+            source.width,
+            source.height,
+            source.fps,
+            source.length,
+            source.live,
+            source.continuous,
+        )
+        outputs.start(RunInfo(cascade.bundle.name, cascade.backend, cascade.skeleton, (seen,)))
+        stack.callback(outputs.close)
         pipeline = stack.enter_context(Pipeline(source, estimate, max_frames=options.max_frames))
         interrupted = False
         try:
-            with _stops(pipeline) as signals, _progress(source, options.max_frames) as advance:
+            known = [n for n in (source.length, options.max_frames) if n is not None]
+            total = min(known) if known and not source.live else None
+            with _stops(pipeline) as signals, progress("", total) as advance:
                 for result in pipeline:
-                    if not sinks.write(result):
+                    if not outputs.write(result):
                         pipeline.stop()
-                    advance(result.index)
+                    advance(1)
                     # A frame is megabytes: let it go before the next one is waited for.
                     del result
             interrupted = bool(signals)
         finally:
             # Also after an error: what came before it is there.
-            sinks.close()
             pipeline.close()
+            outputs.close()
             if pipeline.stats.frames:
                 _report(console, pipeline.stats, source)
-                for path in (options.out, options.json):
-                    if path is not None and path != _STDOUT:
+                for path in written:
+                    if path != STDOUT:
                         console.print(f"wrote {path}", markup=False, soft_wrap=True)
+        if outputs.error is not None:
+            raise outputs.error
         return interrupted
 
 
@@ -130,92 +138,6 @@ def _backend(options: Options) -> Iterator[str | Backend]:
         )
 
 
-class _Sinks:
-    """The outputs that were asked for."""
-
-    def __init__(self, options: Options, source: Source, cascade: HostCascade) -> None:
-        from edgepose.output.jsonl import JsonLines
-
-        self._closing = contextlib.ExitStack()
-        self._window = self._video = self._overlay = self._json = None
-        size = (source.width, source.height)
-        with contextlib.ExitStack() as opened:
-            if options.show:
-                from edgepose.output.window import Window
-
-                self._window = Window(size)
-                opened.callback(self._window.close)
-            if options.out is not None:
-                from edgepose.output.video import VideoWriter
-
-                self._video = VideoWriter(options.out, size, source.fps, clock=source.live)
-                opened.callback(self._video.close)
-            if options.json is not None:
-                self._json = JsonLines(None if options.json == _STDOUT else options.json)
-                opened.callback(self._json.close)
-                self._json.start(
-                    bundle=cascade.bundle.name,
-                    backend=cascade.backend,
-                    skeleton=cascade.skeleton,
-                    source=source.name,
-                    size=size,
-                    fps=source.fps,
-                )
-            if self._window is not None or self._video is not None:
-                from edgepose.output.overlay import Overlay
-
-                self._overlay = Overlay(cascade.skeleton)
-            self._closing = opened.pop_all()
-
-    def write(self, result: Result) -> bool:
-        """Give ``result`` to every output; False once the user has closed the window."""
-        if self._json is not None:
-            self._json.write(result)
-        if self._overlay is not None:
-            # Nobody reads the frame after this: it is drawn on in place.
-            self._overlay.draw(result.frame, result.people)
-        if self._video is not None:
-            self._video.write(result.frame, result.time)
-        return self._window is None or self._window.show(result.frame)
-
-    def close(self) -> None:
-        """Finish every output; may be called again."""
-        self._closing.close()
-
-    def __enter__(self) -> _Sinks:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def _check_outputs(options: Options) -> None:
-    if options.out is not None:
-        from edgepose.output.video import check_video
-
-        check_video(options.out)
-    if options.json is not None and options.json != _STDOUT:
-        check_writable(options.json)
-    if options.out is not None and options.json is not None and _same(options.out, options.json):
-        raise OutputError(f"--out and --json both name '{options.out}'; give two paths.")
-
-
-def _check_apart(options: Options, source: Source) -> None:
-    """The source must not be written over, neither a file nor a picture of a folder."""
-    for option, path in (("--out", options.out), ("--json", options.json)):
-        if path is None or path == _STDOUT or source.path is None:
-            continue
-        inside = source.path.is_dir() and any(_same(path, p) for p in source.path.iterdir())
-        if inside or _same(path, source.path):
-            raise OutputError(f"{option} would overwrite the source '{path}'; give another path.")
-
-
-def _same(a: Path, b: Path) -> bool:
-    with contextlib.suppress(OSError):
-        return a.samefile(b)
-    return os.path.realpath(a) == os.path.realpath(b)
-
-
 @contextlib.contextmanager
 def _stops(pipeline: Pipeline) -> Iterator[list[int]]:
     """SIGINT and SIGTERM end the run at the next frame; a second one breaks it off."""
@@ -235,42 +157,6 @@ def _stops(pipeline: Pipeline) -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-class _Advance:
-    """Moves the progress bar, ten times a second at most."""
-
-    def __init__(self, progress: Progress | None, total: int | None) -> None:
-        self._progress, self._next = progress, 0.0
-        if progress is not None:
-            self._task = progress.add_task("", total=total)
-
-    def __call__(self, index: int) -> None:
-        if self._progress is not None and time.monotonic() >= self._next:
-            self._next = time.monotonic() + 0.1
-            self._progress.update(self._task, completed=index + 1, refresh=True)
-
-
-@contextlib.contextmanager
-def _progress(source: Source, max_frames: int | None) -> Iterator[_Advance]:
-    if not sys.stderr.isatty():
-        yield _Advance(None, None)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    known = [n for n in (source.length, max_frames) if n is not None]
-    total = min(known) if known and not source.live else None
-    with Progress(
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        auto_refresh=False,
-        transient=True,
-    ) as progress:
-        advance = _Advance(progress, total)
-        yield advance
 
 
 def _describe(source: Source) -> str:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from edgepose.cli import _common
+from edgepose.output.open import KINDS
 
 _WHERE = "Where frames come from"
 _OUT = "Where results go"
 _HOW = "How persons are found"
 
 
-def command(
+def follow(
     source: Annotated[
         str | None,
         typer.Option(
@@ -30,24 +34,6 @@ def command(
     max_frames: Annotated[
         int | None,
         typer.Option(min=1, help="Stop after so many frames.", rich_help_panel=_WHERE),
-    ] = None,
-    show: Annotated[
-        bool, typer.Option("--show", help="Show the overlay in a window.", rich_help_panel=_OUT)
-    ] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Write the overlay as a video (.mp4, .mkv, .mov, .avi). An existing file is "
-            "overwritten.",
-            rich_help_panel=_OUT,
-        ),
-    ] = None,
-    json: Annotated[
-        Path | None,
-        typer.Option(
-            help="Write poses as JSON lines, **-** for stdout. An existing file is overwritten.",
-            rich_help_panel=_OUT,
-        ),
     ] = None,
     bundle: Annotated[
         Path | None,
@@ -95,6 +81,7 @@ def command(
             "--no-smooth", help="Give joints as estimated, not smoothed.", rich_help_panel=_HOW
         ),
     ] = False,
+    **outputs: Any,
 ) -> None:
     """Follow the persons in a camera or a video and put a skeleton on each.
 
@@ -105,9 +92,7 @@ def command(
 
     chosen = Options(
         source=_source(source, camera),
-        show=show,
-        out=out,
-        json=json,
+        outputs={option: text for option, text in outputs.items() if text},
         bundle=bundle,
         backend=backend,
         threads=threads,
@@ -120,6 +105,34 @@ def command(
     )
     if run(chosen):
         raise typer.Exit(_common.INTERRUPTED)
+
+
+def with_outputs(command: Callable[..., None]) -> Callable[..., None]:
+    """``command`` with an option for every row of the table of outputs in place of its keywords."""
+    signature = inspect.signature(command, eval_str=True)
+    fixed = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    options = []
+    for name, kind in KINDS.items():
+        flag = f"--{name}"
+        what = typer.Option(flag, metavar=kind.metavar, help=kind.help, rich_help_panel=_OUT)
+        hint = Annotated[bool, what] if kind.metavar is None else Annotated[str | None, what]
+        default = False if kind.metavar is None else None
+        options.append(
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint
+            )
+        )
+
+    @functools.wraps(command)
+    def extended(**given: Any) -> None:
+        command(**given)
+
+    whole = signature.replace(parameters=[*fixed, *options])
+    extended.__signature__ = whole  # type: ignore[attr-defined]
+    return extended
+
+
+command = with_outputs(follow)
 
 
 def _source(source: str | None, camera: int | None) -> str | int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 import re
@@ -15,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from edgepose.engine.manifest import EngineManifest, Identity, differences, read_manifest
 from edgepose.errors import EngineError
+from edgepose.files import FULL, write_whole
 
 _OURS = re.compile(
     r".+-[0-9a-f]{12}-[0-9a-f]{8}\.(plan|kernels)(\.part)?|.+-[0-9a-f]{12}\.json\.part"
@@ -148,7 +148,7 @@ class Cache:
         try:
             yield
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno in FULL:
                 raise EngineError(
                     f"the disk with {self.folder} is full; free some space or choose another "
                     "folder with --out"
@@ -164,22 +164,3 @@ def _manifest(path: Path) -> EngineManifest | EngineError:
         return read_manifest(path)
     except EngineError as error:
         return error
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, safe against a crash of the machine."""
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -1,12 +1,10 @@
 """Results as JSON lines: a header, then one line per frame.
 
-Each line is one ``write`` of the system at the end of the file, so that a run that is killed leaves
-whole lines only.
+A run that is killed leaves whole lines only, see :mod:`edgepose.output.append`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -14,71 +12,71 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from edgepose.errors import OutputError
-from edgepose.output import unwritable
-from edgepose.skeleton import Skeleton
-from edgepose.types import Person, Result
+from edgepose.files import check_writable
+from edgepose.output.append import append, open_appending
+from edgepose.output.sink import Sink
+from edgepose.types import Person, Result, RunInfo
 
 FORMAT = 1
 
 
-class JsonLines:
-    """Writes ``{"edgepose": 1, …}`` and then ``{"frame", "t", "persons": […]}`` per frame.
+class JsonLines(Sink):
+    """Writes ``{"edgepose": 1, …}`` and then ``{"frame", "source", "t", "persons": […]}`` a frame.
 
     Positions are in frame pixels to 1/100, scores to 1/1000, never NaN. Frames of folders carry
     their picture's ``name``, and ``width`` and ``height`` where they differ from the header's.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        """Make or empty the file at ``path``; None writes to stdout. OutputError if refused."""
-        self._path = path
-        self._encode = msgspec.json.Encoder().encode
-        self._size: tuple[int, int] | None = None
-        if path is None:
-            self._fd = os.dup(1)
-            return
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
-        try:
-            self._fd = os.open(path, flags, 0o666)
-        except OSError as error:
-            raise unwritable(path, error) from None
+    pixels = False
 
-    def start(
-        self,
-        *,
-        bundle: str,
-        backend: str,
-        skeleton: Skeleton,
-        source: str,
-        size: tuple[int, int],
-        fps: float | None,
-    ) -> None:
-        """Write the header; ``size`` is (width, height), ``fps`` None where nobody knows."""
-        self._size = size
+    def __init__(self, path: str) -> None:
+        """Check that ``path`` can be written, "-" is stdout; OutputError if not."""
+        self.path = self._file = Path(path)
+        check_writable(self._file)
+        self._encode = msgspec.json.Encoder().encode
+        self._sizes: list[tuple[int, int]] = []
+        self._fd = -1
+
+    def start(self, run: RunInfo) -> None:
+        """Make or empty the file and write the header."""
+        self._fd = open_appending(self._file)
+        self._sizes = [(s.width, s.height) for s in run.sources]
+        sources = [
+            {
+                "source": s.name,
+                "width": s.width,
+                "height": s.height,
+                "fps": None if s.fps is None else round(s.fps, 3),
+            }
+            for s in run.sources
+        ]
         self._line(
             {
                 "edgepose": FORMAT,
-                "bundle": bundle,
-                "backend": backend,
-                "skeleton": skeleton.name,
-                "joints": skeleton.joints,
-                "source": source,
-                "width": size[0],
-                "height": size[1],
-                "fps": None if fps is None else round(fps, 3),
+                "bundle": run.bundle,
+                "backend": run.backend,
+                "skeleton": run.skeleton.name,
+                "joints": run.skeleton.joints,
+                **(sources[0] if len(sources) == 1 else {}),
+                "sources": sources,
             }
         )
 
-    def write(self, result: Result) -> None:
+    def write(self, result: Result) -> bool:
         """Write one frame. OutputError when the disk is full or the reader has gone."""
-        line: dict[str, Any] = {"frame": result.index, "t": round(result.time, 4)}
+        line: dict[str, Any] = {
+            "frame": result.index,
+            "source": result.source,
+            "t": round(result.time, 4),
+        }
         if result.name is not None:
             line["name"] = result.name
         height, width = result.frame.shape[:2]
-        if self._size is not None and self._size != (width, height):
+        if self._sizes[result.source] != (width, height):
             line["width"], line["height"] = width, height
         line["persons"] = [_person(p) for p in result.people]
         self._line(line)
+        return True
 
     def close(self) -> None:
         """Close the file."""
@@ -87,19 +85,7 @@ class JsonLines:
             self._fd = -1
 
     def _line(self, line: dict[str, Any]) -> None:
-        data = self._encode(line) + b"\n"
-        written = 0
-        try:
-            while written < len(data):
-                written += os.write(self._fd, data[written:])
-        except OSError as error:
-            # A full disk takes the first part of a line: take it back.
-            if written:
-                with contextlib.suppress(OSError):
-                    os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
-            if self._path is None:
-                raise OutputError("The reader of the JSON lines on stdout has gone.") from None
-            raise unwritable(self._path, error) from None
+        append(self._fd, self._encode(line) + b"\n", self._file)
 
 
 def _person(person: Person) -> dict[str, Any]:

@@ -1,30 +1,71 @@
-"""Frames as a video file, through OpenCV."""
+"""Frames as a video file, through OpenCV.
+
+A run that is killed leaves a video that opens: Matroska and AVI are written as they go, and what is
+called MP4 is a fragmented MP4, which OpenCV's FFmpeg writes under a name that ends in ``.ismv``.
+PyAV would give every option of FFmpeg, but its wheels carry x264 and x265, which are GPL.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import tempfile
 from pathlib import Path
 
 import cv2
 
 from edgepose.errors import OutputError
-from edgepose.output import check_writable
-from edgepose.types import Image, as_image
+from edgepose.files import check_writable, unwritable
+from edgepose.output.sink import Sink
+from edgepose.types import Image, Result, RunInfo, as_image
 
 # The codecs that every OpenCV wheel can write.
 _CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
+_FRAGMENTED = (".mp4", ".m4v", ".mov")
 _RATE = 30.0
 _MOST_REPEATS = 300
+_SPARE = 4 << 20
 
 
-def check_video(path: Path) -> None:
-    """OutputError unless a video can be made at ``path``; nothing is touched."""
-    if path.suffix.lower() not in _CODECS:
-        raise OutputError(
-            f"'{path}' is no video file that can be written; end its name in one of "
-            f"{', '.join(_CODECS)}."
-        )
-    check_writable(path)
+class VideoFile(Sink):
+    """Writes what it is given as a video: one file, or one for each source.
+
+    With several sources, ``clip.mp4`` becomes ``clip.0.mp4``, ``clip.1.mp4``, … A live source's
+    frames stand in the video at their own times.
+    """
+
+    def __init__(self, path: str) -> None:
+        """OutputError unless a video can be made at ``path``; nothing is touched."""
+        self.path = self._file = Path(path)
+        self._writers: list[VideoWriter] = []
+        if self._file.suffix.lower() not in _CODECS:
+            raise OutputError(
+                f"'{path}' is no video file that can be written; end its name in one of "
+                f"{', '.join(_CODECS)}."
+            )
+        check_writable(self._file)
+
+    def start(self, run: RunInfo) -> None:
+        """Make or empty the files; OutputError if the system or the encoder refuses."""
+        for number, source in enumerate(run.sources):
+            path = self._file
+            if len(run.sources) > 1:
+                path = path.with_name(f"{path.stem}.{number}{path.suffix}")
+            size = (source.width, source.height)
+            self._writers.append(VideoWriter(path, size, source.fps, clock=source.live))
+
+    def write(self, result: Result) -> bool:
+        """Add one frame; OutputError when the disk is as good as full."""
+        self._writers[result.source].write(result.frame, result.time)
+        return True
+
+    def close(self) -> None:
+        """Finish the files; OutputError if nothing came of one."""
+        writers, self._writers = self._writers, []
+        with contextlib.ExitStack() as closing:
+            for writer in writers:
+                closing.callback(writer.close)
 
 
 class VideoWriter:
@@ -41,7 +82,6 @@ class VideoWriter:
 
         OutputError if the system or the encoder refuses.
         """
-        check_video(path)
         os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
         self._path, self._clock = path, clock
@@ -51,8 +91,7 @@ class VideoWriter:
         self._first: float | None = None
         self._written = 0
         self._last: Image | None = None
-        codec = cv2.VideoWriter.fourcc(*_CODECS[path.suffix.lower()])
-        self._writer = cv2.VideoWriter(str(path), codec, self._fps, self._size)
+        self._writer = _open(path, self._fps, self._size)
         if not self._writer.isOpened():
             raise OutputError(
                 f"'{path}' cannot be written as a video of {size[0]} x {size[1]} pixels; "
@@ -76,6 +115,10 @@ class VideoWriter:
             self._last = fitted
 
     def _add(self, frame: Image) -> None:
+        # OpenCV does not tell when a write fails: stop while the file can still be finished.
+        disk = os.statvfs(self._path)
+        if disk.f_bavail * disk.f_frsize < _SPARE:
+            raise unwritable(self._path, OSError(errno.ENOSPC, "no space left on device"))
         self._writer.write(frame)
         self._written += 1
 
@@ -106,3 +149,16 @@ class VideoWriter:
             self._writer.release()
             if self._written and not (self._path.exists() and self._path.stat().st_size):
                 raise OutputError(f"'{self._path}' could not be finished; is the disk full?")
+
+
+def _open(path: Path, fps: float, size: tuple[int, int]) -> cv2.VideoWriter:
+    suffix = path.suffix.lower()
+    codec = cv2.VideoWriter.fourcc(*_CODECS[suffix])
+    if cv2.CAP_FFMPEG not in cv2.videoio_registry.getWriterBackends():
+        return cv2.VideoWriter(str(path), codec, fps, size)
+    if suffix not in _FRAGMENTED:
+        return cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, codec, fps, size)
+    with tempfile.TemporaryDirectory() as folder:
+        alias = Path(folder, "video.ismv")
+        alias.symlink_to(path.absolute())
+        return cv2.VideoWriter(str(alias), cv2.CAP_FFMPEG, codec, fps, size)

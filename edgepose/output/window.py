@@ -9,43 +9,56 @@ import sys
 import cv2
 
 from edgepose.errors import OutputError
-from edgepose.types import Image
+from edgepose.output.sink import Sink
+from edgepose.types import Result, RunInfo
 
 _TITLE = "edgepose (q quits)"
 _MOST = (1280, 900)
 
 
-class Window:
-    """One window, scaled to fit the screen. Use it from the main thread only."""
+class Window(Sink):
+    """A window for each source, scaled to fit the screen. Use it from the main thread only."""
 
-    def __init__(self, size: tuple[int, int]) -> None:
-        """Open a window for frames of ``size`` (width, height); OutputError where none can be."""
+    def __init__(self) -> None:
+        """OutputError where there is no display."""
         if sys.platform.startswith("linux") and not _has_display():
             raise OutputError(
                 "There is no display to show a window on; leave out --show, or set DISPLAY (over "
                 "ssh: ssh -X)."
             )
+        self._titles: list[str] = []
+
+    def start(self, run: RunInfo) -> None:
+        """Open the windows; OutputError where OpenCV has none."""
         try:
-            cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
-            scale = min(1.0, _MOST[0] / size[0], _MOST[1] / size[1])
-            cv2.resizeWindow(_TITLE, round(size[0] * scale), round(size[1] * scale))
+            for source in run.sources:
+                title = _TITLE if len(run.sources) == 1 else f"{source.name} - {_TITLE}"
+                if title in self._titles:
+                    title = f"{len(self._titles)} {title}"
+                cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+                scale = min(1.0, _MOST[0] / source.width, _MOST[1] / source.height)
+                cv2.resizeWindow(title, round(source.width * scale), round(source.height * scale))
+                self._titles.append(title)
         except cv2.error:
             raise OutputError(
                 "This OpenCV has no windows; leave out --show, or install opencv-python in place "
                 "of opencv-python-headless."
             ) from None
 
-    def show(self, frame: Image) -> bool:
-        """Show ``frame`` (H, W, 3) uint8 BGR; False once the user closed the window or hit q."""
-        cv2.imshow(_TITLE, frame)
+    def write(self, result: Result) -> bool:
+        """Show the frame; False once the user closed a window or hit q."""
+        title = self._titles[result.source]
+        cv2.imshow(title, result.frame)
         key = cv2.waitKey(1) & 0xFF
         if key in (ord("q"), 27):
             return False
-        return cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) >= 1
+        return cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) >= 1
 
     def close(self) -> None:
-        """Close the window."""
-        cv2.destroyAllWindows()
+        """Close the windows."""
+        if self._titles:
+            self._titles.clear()
+            cv2.destroyAllWindows()
 
 
 def _has_display() -> bool:

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 from edgepose.errors import DataError, EdgeposeError
+from edgepose.files import write_whole
 
 Batch = dict[str, Tensor]
 
@@ -89,9 +90,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint whole or not at all."""
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    partial.replace(path)
+    write_whole(path, lambda file: torch.save(state, file))
 
 
 def train(

@@ -38,7 +38,7 @@ def frames_in(path):
 
 def check_frames(header, frames, width, height):
     for frame in frames:
-        assert list(frame) == ["frame", "t", "persons"]
+        assert list(frame) == ["frame", "source", "t", "persons"]
         ids = [p["id"] for p in frame["persons"]]
         assert ids == sorted(set(ids))
         for person in frame["persons"]:
@@ -95,6 +95,7 @@ def test_the_walker_carries_one_id_through_the_sample(sample_run):
         "width": 1080,
         "height": 1920,
         "fps": 60.0,
+        "sources": [{"source": "sample", "width": 1080, "height": 1920, "fps": 60.0}],
     }
     assert [f["frame"] for f in frames] == list(range(100))
     np.testing.assert_allclose([f["t"] for f in frames], np.arange(100) / 60, atol=1e-3)

@@ -8,31 +8,25 @@ import pytest
 from edgepose.errors import OutputError
 from edgepose.output.jsonl import JsonLines
 from edgepose.skeleton import COCO17
-from edgepose.types import Result
+from edgepose.types import Result, RunInfo, SourceInfo
 from tests.conftest import front_person
 
-
-def header(lines, **changes):
-    given = {
-        "bundle": "b",
-        "backend": "onnxruntime",
-        "skeleton": COCO17,
-        "source": "clip.mp4",
-        "size": (64, 48),
-        "fps": 30.0,
-    }
-    lines.start(**{**given, **changes})
+CLIP = SourceInfo("clip.mp4", 64, 48, 30.0)
 
 
-def frame(index, people=(), size=(64, 48), name=None):
+def header(lines, *sources):
+    lines.start(RunInfo("b", "onnxruntime", COCO17, sources or (CLIP,)))
+
+
+def frame(index, people=(), size=(64, 48), name=None, source=0):
     image = np.zeros((size[1], size[0], 3), np.uint8)
-    return Result(index, index / 30, image, list(people), name=name)
+    return Result(index, index / 30, image, list(people), name=name, source=source)
 
 
 def test_header_and_frames(tmp_path):
     path = tmp_path / "poses.jsonl"
     path.write_text("older\n" * 1000)
-    lines = JsonLines(path)
+    lines = JsonLines(str(path))
     header(lines)
     person = front_person((1, 2, 41, 47.123456), id=7)
     lines.write(frame(0))
@@ -50,8 +44,9 @@ def test_header_and_frames(tmp_path):
         "width": 64,
         "height": 48,
         "fps": 30.0,
+        "sources": [{"source": "clip.mp4", "width": 64, "height": 48, "fps": 30.0}],
     }
-    assert empty == {"frame": 0, "t": 0.0, "persons": []}
+    assert empty == {"frame": 0, "source": 0, "t": 0.0, "persons": []}
     assert full["t"] == 0.0333
     (written,) = full["persons"]
     assert list(written) == ["id", "box", "score", "joints"]
@@ -64,8 +59,8 @@ def test_header_and_frames(tmp_path):
 
 def test_numbers_are_short_and_finite(tmp_path):
     path = tmp_path / "poses.jsonl"
-    lines = JsonLines(path)
-    header(lines, fps=None)
+    lines = JsonLines(str(path))
+    header(lines, SourceInfo("camera 0", 64, 48))
     person = front_person((0, 0, 30, 40))
     person.joints[3] = np.nan
     person.scores[4] = np.inf
@@ -83,19 +78,33 @@ def test_numbers_are_short_and_finite(tmp_path):
 
 def test_pictures_carry_their_name_and_their_own_size(tmp_path):
     path = tmp_path / "poses.jsonl"
-    lines = JsonLines(path)
+    lines = JsonLines(str(path))
     header(lines)
     lines.write(frame(0, name="a.png"))
     lines.write(frame(1, size=(10, 20), name="b.png"))
     lines.close()
     _, same, other = (json.loads(t) for t in path.read_text().splitlines())
-    assert same == {"frame": 0, "t": 0.0, "name": "a.png", "persons": []}
+    assert same == {"frame": 0, "source": 0, "t": 0.0, "name": "a.png", "persons": []}
     assert (other["width"], other["height"]) == (10, 20)
+
+
+def test_several_sources(tmp_path):
+    path = tmp_path / "poses.jsonl"
+    lines = JsonLines(str(path))
+    header(lines, CLIP, SourceInfo("camera 1", 32, 24))
+    lines.write(frame(0, size=(32, 24), source=1))
+    lines.write(frame(0, source=0))
+    lines.close()
+    first, second, third = (json.loads(t) for t in path.read_text().splitlines())
+    assert [s["source"] for s in first["sources"]] == ["clip.mp4", "camera 1"]
+    assert "width" not in first
+    assert second == {"frame": 0, "source": 1, "t": 0.0, "persons": []}
+    assert third["source"] == 0
 
 
 def test_every_line_is_one_write(tmp_path, monkeypatch):
     writes = []
-    lines = JsonLines(tmp_path / "poses.jsonl")
+    lines = JsonLines(str(tmp_path / "poses.jsonl"))
     write = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: writes.append(data) or write(fd, data))
     header(lines)
@@ -107,7 +116,7 @@ def test_every_line_is_one_write(tmp_path, monkeypatch):
 
 def test_a_full_disk_takes_the_half_line_back(tmp_path, monkeypatch):
     path = tmp_path / "poses.jsonl"
-    lines = JsonLines(path)
+    lines = JsonLines(str(path))
     header(lines)
     whole = path.read_bytes()
     write, calls = os.write, []
@@ -128,9 +137,7 @@ def test_a_full_disk_takes_the_half_line_back(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/dev/full is Linux's")
 def test_a_device_that_is_full():
-    from pathlib import Path
-
-    lines = JsonLines(Path("/dev/full"))
+    lines = JsonLines("/dev/full")
     with pytest.raises(OutputError, match="/dev/full"):
         header(lines)
     lines.close()
@@ -138,4 +145,4 @@ def test_a_device_that_is_full():
 
 def test_a_path_that_cannot_be_opened(tmp_path):
     with pytest.raises(OutputError, match="cannot be written"):
-        JsonLines(tmp_path)
+        JsonLines(str(tmp_path))

@@ -1,10 +1,14 @@
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
 
 from edgepose.errors import OutputError
-from edgepose.output import check_writable
-from edgepose.output.video import VideoWriter, check_video
+from edgepose.output.video import VideoFile, VideoWriter
+from edgepose.skeleton import COCO17
+from edgepose.types import Result, RunInfo, SourceInfo
 
 
 def grey(level, size=(64, 48)):
@@ -42,7 +46,7 @@ def test_odd_sides_and_unknown_rate(tmp_path):
     writer.close()
     frames, fps = read(tmp_path / "out.mp4")
     assert frames[0].shape == (46, 62, 3)
-    assert fps == pytest.approx(30)
+    assert fps == pytest.approx(30, rel=1e-4)
 
 
 @pytest.mark.parametrize("size", [(200, 20), (20, 200), (640, 480), (1, 1)])
@@ -72,18 +76,40 @@ def test_the_clock_fills_what_a_live_source_dropped(tmp_path):
 
 def test_where_no_video_can_be(tmp_path):
     with pytest.raises(OutputError, match=r"end its name in one of \.mp4"):
-        check_video(tmp_path / "out.txt")
+        VideoFile(str(tmp_path / "out.txt"))
     with pytest.raises(OutputError, match="no folder"):
-        check_video(tmp_path / "missing" / "out.mp4")
+        VideoFile(str(tmp_path / "missing" / "out.mp4"))
     (tmp_path / "folder.mp4").mkdir()
     with pytest.raises(OutputError, match="it is a folder"):
-        VideoWriter(tmp_path / "folder.mp4", (64, 48), 30)
+        VideoFile(str(tmp_path / "folder.mp4"))
+    assert [p.name for p in tmp_path.iterdir()] == ["folder.mp4"]
 
 
-def test_checking_touches_nothing(tmp_path):
-    path = tmp_path / "out.mp4"
-    check_writable(path)
-    assert not path.exists()
-    path.write_text("older")
-    check_writable(path)
-    assert path.read_text() == "older"
+def test_a_file_for_each_source(tmp_path):
+    sink = VideoFile(str(tmp_path / "out.mkv"))
+    sources = (SourceInfo("a", 64, 48, 10.0), SourceInfo("b", 32, 32, 10.0))
+    sink.start(RunInfo("b", "onnxruntime", COCO17, sources))
+    for i in range(4):
+        sink.write(Result(i, i / 10, grey(10, (64, 48)), [], source=0))
+        sink.write(Result(i, i / 10, grey(200, (32, 32)), [], source=1))
+    sink.close()
+    first, second = (read(tmp_path / f"out.{n}.mkv")[0] for n in (0, 1))
+    assert [f.shape for f in first] == 4 * [(48, 64, 3)]
+    assert [f.shape for f in second] == 4 * [(32, 32, 3)]
+    assert second[0].mean() > 150
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
+def test_a_killed_writer_leaves_a_video_that_opens(tmp_path, suffix):
+    path = tmp_path / f"out{suffix}"
+    code = (
+        "import os, sys, numpy as np; from pathlib import Path\n"
+        "from edgepose.output.video import VideoWriter\n"
+        "frames = np.random.default_rng(0).integers(0, 255, (60, 240, 320, 3), np.uint8)\n"
+        "writer = VideoWriter(Path(sys.argv[1]), (320, 240), 30.0)\n"
+        "for i, frame in enumerate(frames): writer.write(frame, i / 30)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+    assert done.returncode == -9
+    assert 30 <= len(read(path)[0]) <= 60

@@ -5,6 +5,10 @@ import pytest
 from edgepose.errors import OutputError
 from edgepose.output import window
 from edgepose.output.window import Window
+from edgepose.skeleton import COCO17
+from edgepose.types import Result, RunInfo, SourceInfo
+
+RUN = RunInfo("b", "onnxruntime", COCO17, (SourceInfo("clip", 1080, 1920),))
 
 
 @pytest.mark.parametrize("display", [None, ":7777", ":7777.0", "localhost:59000", "nonsense", ":x"])
@@ -14,7 +18,7 @@ def test_no_display_is_told_before_the_toolkit_ends_the_process(monkeypatch, dis
     if display is not None:
         monkeypatch.setenv("DISPLAY", display)
     with pytest.raises(OutputError, match="leave out --show"):
-        Window((640, 480))
+        Window()
 
 
 @pytest.fixture
@@ -30,16 +34,17 @@ def screen(monkeypatch):
 
 
 def test_a_window_fits_the_screen_and_ends_by_key_or_by_closing(screen):
-    frame = np.zeros((1920, 1080, 3), np.uint8)
-    shown = Window((1080, 1920))
+    result = Result(0, 0.0, np.zeros((1920, 1080, 3), np.uint8), [])
+    shown = Window()
+    shown.start(RUN)
     (size,) = [a[1:] for n, a in screen["calls"] if n == "resizeWindow"]
     assert size == (506, 900)
-    assert shown.show(frame)
+    assert shown.write(result)
     for key in (ord("q"), 27):
         screen["key"] = key
-        assert not shown.show(frame)
+        assert not shown.write(result)
     screen["key"], screen["open"] = -1, 0.0
-    assert not shown.show(frame)
+    assert not shown.write(result)
     shown.close()
     assert screen["calls"][-1][0] == "destroyAllWindows"
 
@@ -50,4 +55,4 @@ def test_an_opencv_without_windows(screen, monkeypatch):
 
     monkeypatch.setattr(cv2, "namedWindow", refuse)
     with pytest.raises(OutputError, match="opencv-python-headless"):
-        Window((64, 48))
+        Window().start(RUN)
