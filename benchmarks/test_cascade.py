@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +29,7 @@ PEER = os.environ.get("EDGEPOSE_MOVENET")
 @pytest.fixture(scope="module")
 def frame() -> np.ndarray:
     with edgepose.open_source("sample") as source:
-        return next(islice(source, 1))[2]
+        return next(iter(source)).image
 
 
 def test_cascade_one_person(benchmark, frame):

@@ -19,7 +19,7 @@ from edgepose.output.open import check_apart, open_outputs
 from edgepose.runner.pipeline import Pipeline
 from edgepose.sources.open import open_source
 from edgepose.sources.source import Source
-from edgepose.types import RunInfo, SourceInfo
+from edgepose.types import RunInfo
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -76,16 +76,9 @@ def run(options: Options) -> bool:
             max_persons=options.max_persons,
             smooth=options.smooth,
         )
-        seen = SourceInfo(
-            source.name,
-            source.width,
-            source.height,
-            source.fps,
-            source.length,
-            source.live,
-            source.continuous,
+        outputs.start(
+            RunInfo(cascade.bundle.name, cascade.backend, cascade.skeleton, (source.info,))
         )
-        outputs.start(RunInfo(cascade.bundle.name, cascade.backend, cascade.skeleton, (seen,)))
         stack.callback(outputs.close)
         pipeline = stack.enter_context(Pipeline(source, estimate, max_frames=options.max_frames))
         interrupted = False

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from edgepose.runner.channel import Channel, DropPolicy, EndOfStreamError
 from edgepose.runner.statistics import Stats
 from edgepose.sources.source import Source
-from edgepose.types import Image, Person, Result
+from edgepose.types import Frame, Image, Person, Result
 
 Estimate = Callable[[Image, float], tuple[list[Person], dict[str, float]]]
 
@@ -26,10 +26,7 @@ _PATIENCE = 2.0
 
 @dataclass(slots=True)
 class _Captured:
-    index: int
-    time: float
-    frame: Image
-    captured: float
+    frame: Frame
     decode: float
 
 
@@ -122,9 +119,8 @@ class Pipeline:
     def _capture(self) -> None:
         try:
             begun = time.perf_counter()
-            for count, (index, at, frame) in enumerate(self.source, 1):
-                now = time.perf_counter()
-                item = _Captured(index, at, frame, now, now - begun)
+            for count, frame in enumerate(self.source, 1):
+                item = _Captured(frame, time.perf_counter() - begun)
                 del frame
                 if self._stopping or not self._frames.put(item):
                     break
@@ -142,17 +138,19 @@ class Pipeline:
         try:
             while done != self._max_frames:
                 item = self._frames.get()
-                people, seconds = self._estimate(item.frame, item.time)
+                frame = item.frame
+                people, seconds = self._estimate(frame.image, frame.time)
                 result = Result(
-                    index=item.index,
-                    time=item.time,
-                    frame=item.frame,
+                    index=frame.index,
+                    time=frame.time,
+                    frame=frame.image,
                     people=people,
-                    captured=item.captured,
+                    captured=frame.captured,
                     seconds={"decode": item.decode, **seconds},
-                    name=self.source.frame_name(item.index),
+                    name=frame.name,
+                    source=frame.source,
                 )
-                del item
+                del item, frame
                 if not self._results.put(result):
                     break
                 del result

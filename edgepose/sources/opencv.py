@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import sys
 import time
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 
 import cv2
 
 from edgepose.errors import SourceError
-from edgepose.sources.source import Source
-from edgepose.types import Image, as_image
+from edgepose.sources.source import Source, SourceOptions, redact
+from edgepose.types import Frame, Image, as_image
 
 _NETWORK_TIMEOUT_MS = 10_000
 
@@ -56,7 +56,7 @@ class _Capture(Source):
         # Containers without a rate report their time base (such as 1000 or 90000).
         self.fps = fps if fps is not None and fps <= 480 else None
 
-    def _frames(self) -> Iterator[Image]:
+    def _images(self) -> Iterator[Image]:
         first, self._first = self._first, None
         if first is None:
             raise RuntimeError(f"the source '{self.name}' has already been read")
@@ -96,14 +96,16 @@ class FileSource(_Capture):
         frames = _positive(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         self.length = None if frames is None else int(frames)
 
-    def __iter__(self) -> Iterator[tuple[int, float, Image]]:
+    def __iter__(self) -> Iterator[Frame]:
         rate = self.fps or 30.0
         index, clock = -1, -1.0
-        for index, frame in enumerate(self._frames()):
+        for index, image in enumerate(self._images()):
             stamp = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3
             # Files with broken time stamps still get a clock that runs forward.
             clock = stamp if stamp > clock and math.isfinite(stamp) else clock + 1 / rate
-            yield index, max(clock, 0.0), frame
+            yield Frame(image, index, max(clock, 0.0), time.perf_counter(), self.number)
+            # Not held here while the next one is decoded: a frame is megabytes.
+            del image
         self._check_end(index + 1, clock, rate)
 
     def _check_end(self, frames: int, clock: float, rate: float) -> None:
@@ -127,8 +129,11 @@ class CameraSource(_Capture):
 
     live = True
 
-    def __init__(self, number: int) -> None:
-        """Open camera ``number``; SourceError when it is not there, busy or gives no picture."""
+    def __init__(self, number: int, options: SourceOptions) -> None:
+        """Open camera ``number``; SourceError when it is not there, busy or gives no picture.
+
+        It is asked for the size and rate of ``options``; drivers give the nearest they have.
+        """
         _quiet()
         self.name = f"camera {number}"
         if sys.platform.startswith("linux") and not os.path.exists(f"/dev/video{number}"):
@@ -137,6 +142,13 @@ class CameraSource(_Capture):
         capture = cv2.VideoCapture(number, api)
         # A driver's own queue only makes frames old.
         capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        if options.size is not None:
+            # Only compressed do most cameras give large frames at full rate.
+            capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
+            capture.set(cv2.CAP_PROP_FRAME_WIDTH, options.size[0])
+            capture.set(cv2.CAP_PROP_FRAME_HEIGHT, options.size[1])
+        if options.fps is not None:
+            capture.set(cv2.CAP_PROP_FPS, options.fps)
         self._start(
             capture,
             f"Camera {number} cannot be opened; close other programs that use it, or check that "
@@ -145,10 +157,13 @@ class CameraSource(_Capture):
             "again.",
         )
 
-    def __iter__(self) -> Iterator[tuple[int, float, Image]]:
-        started = time.perf_counter()
-        for index, frame in enumerate(self._frames()):
-            yield index, time.perf_counter() - started, frame
+    def __iter__(self) -> Iterator[Frame]:
+        started = None
+        for index, image in enumerate(self._images()):
+            now = time.perf_counter()
+            started = started or now
+            yield Frame(image, index, now - started, now, self.number)
+            del image
         raise SourceError(f"{self.name.capitalize()} stopped giving pictures; plug it in again.")
 
 
@@ -159,7 +174,7 @@ class UrlSource(_Capture):
         """Open ``url``; SourceError when nothing answers within ten seconds or it is no video."""
         _quiet()
         # The name goes into messages and files: no passwords.
-        self.name = re.sub(r"(?<=://)[^/@]*@", "", url)
+        self.name = redact(url)
         options = [
             *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _NETWORK_TIMEOUT_MS),
             *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, _NETWORK_TIMEOUT_MS),
@@ -174,16 +189,43 @@ class UrlSource(_Capture):
         self.length = None if frames is None else int(frames)
         self.live = self.length is None
 
-    def __iter__(self) -> Iterator[tuple[int, float, Image]]:
-        started, rate, index = time.perf_counter(), self.fps or 30.0, -1
-        for index, frame in enumerate(self._frames()):
-            yield index, time.perf_counter() - started if self.live else index / rate, frame
+    def __iter__(self) -> Iterator[Frame]:
+        started, rate, index = None, self.fps or 30.0, -1
+        for index, image in enumerate(self._images()):
+            now = time.perf_counter()
+            started = started or now
+            at = now - started if self.live else index / rate
+            yield Frame(image, index, at, now, self.number)
+            del image
         short = self.length is not None and self.length - index - 1 > max(2, 0.01 * self.length)
         if self.live or short:
             raise SourceError(
                 f"The stream '{self.name}' ended after {index + 1} frames; "
                 "check the sender and the network."
             )
+
+
+def open_camera(text: str, options: SourceOptions) -> Source:
+    """``0`` or ``/dev/video0``."""
+    return CameraSource(int(text.removeprefix("/dev/video")), options)
+
+
+def open_file(text: str, _: SourceOptions) -> Source:
+    """A video file."""
+    path = Path(text).expanduser()
+    if not os.access(path, os.R_OK):
+        raise SourceError(f"'{text}' may not be read; check the permissions of the file.")
+    return FileSource(path)
+
+
+def open_sample(text: str, _: SourceOptions) -> Source:
+    """The clip that ships."""
+    return FileSource(Path(str(resources.files("edgepose") / "assets" / "sample.mp4")), name=text)
+
+
+def open_url(text: str, _: SourceOptions) -> Source:
+    """Anything that FFmpeg can read by its address."""
+    return UrlSource(text)
 
 
 def _has_ffmpeg() -> bool:

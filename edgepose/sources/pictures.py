@@ -2,13 +2,55 @@
 
 from __future__ import annotations
 
+import glob
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from edgepose.errors import SourceError
 from edgepose.picture import decode_picture
-from edgepose.sources.source import Source
-from edgepose.types import Image
+from edgepose.sources.open import PICTURES
+from edgepose.sources.source import Source, SourceOptions
+from edgepose.types import Frame, Image
+
+
+def open_picture(text: str, _: SourceOptions) -> Source:
+    """One picture; SourceError if it may not be read or is damaged."""
+    path = Path(text).expanduser()
+    if not os.access(path, os.R_OK):
+        raise SourceError(f"'{text}' may not be read; check the permissions of the file.")
+    return PictureSource(text, [path])
+
+
+def open_folder(text: str, _: SourceOptions) -> Source:
+    """The pictures of a folder in the order of their names, hidden files left out."""
+    folder = Path(text).expanduser()
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        reason = error.strerror or error
+        raise SourceError(f"The folder '{folder}' cannot be listed ({reason}).") from None
+    found = _pictures(entries)
+    if not found:
+        raise SourceError(
+            f"The folder '{folder}' holds no pictures; "
+            f"give one with {', '.join(sorted(PICTURES))} files, or a video file."
+        )
+    return PictureSource(text, found)
+
+
+def open_glob(text: str, _: SourceOptions) -> Source:
+    """The pictures that a pattern names, in the order of their paths."""
+    pattern = os.path.expanduser(text)
+    found = _pictures([Path(p) for p in sorted(glob.glob(pattern, recursive=True))])
+    if not found:
+        raise SourceError(f"No picture has a name like '{text}'; check the pattern.")
+    return PictureSource(text, found)
+
+
+def _pictures(entries: list[Path]) -> list[Path]:
+    return [p for p in entries if p.suffix.lower() in PICTURES and p.name[0] != "." and p.is_file()]
 
 
 class PictureSource(Source):
@@ -35,21 +77,21 @@ class PictureSource(Source):
             self._bad.append(file.name)
         raise self._unreadable()
 
-    def __iter__(self) -> Iterator[tuple[int, float, Image]]:
-        yield self._start, float(self._start), self._first
+    def __iter__(self) -> Iterator[Frame]:
+        yield self._frame(self._start, self._first)
         for index in range(self._start + 1, len(self._files)):
             image = read_picture(self._files[index])
             if image is None:
                 self._bad.append(self._files[index].name)
             else:
-                # Pictures have no clock: one second each keeps time and index in step.
-                yield index, float(index), image
+                yield self._frame(index, image)
         if self._bad:
             raise self._unreadable()
 
-    def frame_name(self, index: int) -> str:
-        """The file name of picture ``index``."""
-        return self._files[index].name
+    def _frame(self, index: int, image: Image) -> Frame:
+        # Pictures have no clock: one second each keeps time and index in step.
+        now, name = time.perf_counter(), self._files[index].name
+        return Frame(image, index, float(index), now, self.number, name)
 
     def close(self) -> None:
         """Nothing is held open."""

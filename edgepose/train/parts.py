@@ -172,7 +172,7 @@ def write(run: Run) -> Path:
     # Every set counts alike, however many persons it holds: labels are noisier in some than others.
     share = [np.full(len(p), len(people) / len(sets) / len(p), np.float32) for p in sets.values()]
     weights = np.concatenate(share)
-    frame = next(iter(open_source("sample")))[2]
+    frame = next(iter(open_source("sample"))).image
     recipe = run.recipe
     size, margin = recipe.stage1.sizes[-1], recipe.stage1.margin
     one = StageOne(len(LSP14))

@@ -139,4 +139,4 @@ class _Loaded:
 def _sample() -> NDArray[np.uint8]:
     """First frame of the clip that ships."""
     with open_source("sample") as source:
-        return next(iter(source))[2]
+        return next(iter(source)).image

@@ -48,7 +48,7 @@ def crops(bundle, n):
 
 def test_the_cascade_gives_what_onnxruntime_gives(gpu, bundle):
     with open_source("sample") as source:
-        frame = next(iter(source))[2]
+        frame = next(iter(source)).image
     backend = TensorRt()
     assert (backend.name, backend.precision) == ("tensorrt", "float16")
     box = edgepose.load_detector(bundle)(frame)[:1]

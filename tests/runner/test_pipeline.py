@@ -9,6 +9,7 @@ from edgepose.runner.channel import DropPolicy
 from edgepose.runner.pipeline import Pipeline
 from edgepose.sources.open import open_source
 from edgepose.sources.source import Source
+from edgepose.types import Frame
 from tests.conftest import front_person
 
 
@@ -29,7 +30,8 @@ class Counting(Source):
             if self.period:
                 time.sleep(self.period)
             self.given += 1
-            yield i, i / 30, np.full((4, 4, 3), i % 256, np.uint8)
+            image = np.full((4, 4, 3), i % 256, np.uint8)
+            yield Frame(image, i, i / 30, time.perf_counter())
 
     def close(self):
         self.closed = True

@@ -30,10 +30,10 @@ def test_a_file_gives_every_frame_in_order_with_its_time(clip):
     assert not source.live
     frames, error = frames_of(source)
     assert error is None
-    assert [i for i, _, _ in frames] == list(range(30))
-    np.testing.assert_allclose([t for _, t, _ in frames], np.arange(30) / 30, atol=1e-6)
-    np.testing.assert_allclose([f.mean() for _, _, f in frames], 5 * np.arange(30), atol=3)
-    assert frames[0][2].dtype == np.uint8
+    assert [f.index for f in frames] == list(range(30))
+    np.testing.assert_allclose([f.time for f in frames], np.arange(30) / 30, atol=1e-6)
+    np.testing.assert_allclose([f.image.mean() for f in frames], 5 * np.arange(30), atol=3)
+    assert frames[0].image.dtype == np.uint8
 
 
 def test_the_sample_ships(sample):
@@ -55,7 +55,7 @@ def test_a_clip_is_turned_as_its_file_says(tmp_path):
     source = open_source(path)
     assert (source.width, source.height) == (120, 160)
     frames, _ = frames_of(source)
-    assert {f.shape for _, _, f in frames} == {(160, 120, 3)}
+    assert {f.image.shape for f in frames} == {(160, 120, 3)}
 
 
 def test_a_clip_that_was_cut_short_gives_what_is_there_and_then_says_so(tmp_path):
@@ -85,14 +85,14 @@ def test_a_folder_is_read_by_name_each_picture_at_its_size(folder):
     assert not source.continuous
     frames, error = frames_of(source)
     assert error is None
-    assert [source.frame_name(i) for i, _, _ in frames] == ["a.png", "b.png", "c.png"]
-    assert [f.shape[:2] for _, _, f in frames] == [(60, 40), (80, 80), (40, 60)]
+    assert [f.name for f in frames] == ["a.png", "b.png", "c.png"]
+    assert [f.image.shape[:2] for f in frames] == [(60, 40), (80, 80), (40, 60)]
 
 
 def test_a_bad_picture_is_left_out_and_told_at_the_end(folder):
     (folder / "b.png").write_bytes((folder / "b.png").read_bytes()[:60])
     frames, error = frames_of(open_source(folder))
-    assert [i for i, _, _ in frames] == [0, 2]
+    assert [f.index for f in frames] == [0, 2]
     assert "1 of 3 pictures" in str(error)
     assert "b.png" in str(error)
 
@@ -102,7 +102,7 @@ def test_the_first_picture_may_be_the_bad_one(folder):
     source = open_source(folder)
     assert (source.width, source.height) == (80, 80)
     frames, error = frames_of(source)
-    assert [i for i, _, _ in frames] == [1, 2]
+    assert [f.index for f in frames] == [1, 2]
     assert "a.png" in str(error)
 
 
@@ -123,8 +123,8 @@ def test_a_single_picture(tmp_path):
     source = open_source(path)
     frames, error = frames_of(source)
     assert error is None
-    assert [(i, t, f.shape) for i, t, f in frames] == [(0, 0.0, (30, 50, 3))]
-    assert source.frame_name(0) == "one.jpg"
+    assert [(f.index, f.time, f.image.shape) for f in frames] == [(0, 0.0, (30, 50, 3))]
+    assert frames[0].name == "one.jpg"
 
 
 @pytest.mark.parametrize(
@@ -161,8 +161,8 @@ def test_what_is_not_there(tmp_path):
 
 def test_an_unread_half_is_no_error(clip):
     source = open_source(clip)
-    for index, _, _ in source:
-        if index == 3:
+    for frame in source:
+        if frame.index == 3:
             break
     source.close()
 
@@ -246,9 +246,10 @@ def test_a_camera_is_live_and_tells_when_it_is_unplugged(camera, spec, tmp_path,
     assert source.length is None
     assert (source.name, source.width, source.height, source.fps) == ("camera 0", 64, 48, 30.0)
     frames, error = frames_of(source)
-    assert [(i, f[0, 0, 0]) for i, _, f in frames] == [(i, i + 1) for i in range(5)]
-    times = [t for _, t, _ in frames]
+    assert [(f.index, f.image[0, 0, 0]) for f in frames] == [(i, i + 1) for i in range(5)]
+    times = [f.time for f in frames]
     assert times == sorted(times)
+    assert [f.captured for f in frames] == sorted(f.captured for f in frames)
     assert "stopped giving pictures" in str(error)
 
 
