@@ -17,7 +17,7 @@ def command(
     out: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, logs, bundle.")],
     recipe: Annotated[
         str, typer.Option(help="Name of a recipe that ships, or a .toml file.")
-    ] = "edgepose-s",
+    ] = "edgepose-lite0",
     part: Annotated[
         list[str] | None,
         typer.Option(help="What to train: 1, 2, … or detector; repeat it. Default: everything."),
@@ -27,7 +27,10 @@ def command(
     ] = 0.0,
     steps: Annotated[int, typer.Option(help="At most so many steps per part.", min=1)] = 10**6,
     init: Annotated[
-        Path | None, typer.Option(help="Checkpoint whose averaged weights to start from.")
+        Path | None,
+        typer.Option(
+            help="What to start from: a checkpoint, a folder of them, or MoveNet's ONNX file."
+        ),
     ] = None,
     threads: Annotated[
         int, typer.Option(help="Threads; more than one pays only on an idle machine.", min=1)

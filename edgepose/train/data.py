@@ -17,9 +17,11 @@ from torch.utils.data import Dataset, Sampler
 
 from edgepose.crop import crop
 from edgepose.data.records import Pictures, Record, load_records
-from edgepose.geometry import centre_and_size, joint_boxes, normalise, square_boxes
+from edgepose.geometry import box_iou, centre_and_size, joint_boxes, normalise, square_boxes
 from edgepose.skeleton import LSP14
+from edgepose.train.occlusion import cut_off, erase_parts, put_beside
 
+_SAME = 0.45  # IoU of a detector's box with the true one from which it is this person's
 MEAN = (127.0, 127.0, 127.0)
 STD = (128.0, 128.0, 128.0)
 Array = NDArray[np.float32]
@@ -27,39 +29,55 @@ Array = NDArray[np.float32]
 
 @dataclass
 class Person:
-    """One training person: picture (H, W, 3) uint8 BGR; joints (k, 2) pixels; box (4,) pixels."""
+    """One training person: picture (H, W, 3) uint8 BGR; joints (k, 2) pixels; box (4,) pixels.
+
+    ``found`` (4,) is the detector's box of this person, where there is one.
+    """
 
     picture: NDArray[np.uint8]
     joints: Array
     labelled: NDArray[np.bool_]
     box: Array
     weight: float
+    found: Array | None = None
 
 
 def load_persons(path: Path, split: str = "train", share: float = 1.0) -> list[Person]:
     """Decode the persons of an annotation file, or a fixed random ``share`` of them.
 
     Weights of machine-labelled sets are not comparable with those of people's labels, so they are
-    divided by their set's mean (at most 1). DataError on bad data.
+    divided by the share of joints that are labelled (a person who is cut off is not therefore
+    labelled wrongly) and by their set's mean, and are at most 1. DataError on bad data.
     """
     records = load_records(path, split)
     if share < 1:
         order = np.random.default_rng(0).permutation(len(records))
         records = [records[i] for i in sorted(order[: round(share * len(records))])]
-    mean = float(np.mean([r.weight for r in records]))
+    mean = float(np.mean([_trust(r) for r in records]))
     with Pictures(path) as pictures:
         return [_person(r, pictures.decode(r.image), mean) for r in records]
 
 
+def _trust(record: Record) -> float:
+    return record.weight / max(float(record.labelled.mean()), 1e-3)
+
+
 def _person(record: Record, picture: NDArray[np.uint8], mean: float) -> Person:
-    weight = record.weight if record.label == "human" else min(1.0, record.weight / mean)
-    return Person(picture, record.points, record.labelled, record.truth_box, weight)
+    weight = record.weight if record.label == "human" else min(1.0, _trust(record) / mean)
+    box, found = record.truth_box, None
+    if record.boxes:
+        boxes = np.array(record.boxes, np.float32)[:, :4]
+        overlap = box_iou(box[None], boxes)[0]
+        if overlap.max() > _SAME:
+            found = boxes[overlap.argmax()]
+    return Person(picture, record.points, record.labelled, box, weight, found)
 
 
 @dataclass(frozen=True)
 class Augment:
     """Strength of the augmentation: rotation (degrees, one sigma; and share drawn from the whole
-    circle), log scale, shift (share of the box), colour, share of crops with erased parts."""
+    circle), log scale, shift (share of the box), colour; shares of crops with erased parts, with a
+    neighbour put beside, cut off as by the frame, and cut about the detector's box."""
 
     rotate: float = 22.0
     any_rotation: float = 0.1
@@ -68,6 +86,9 @@ class Augment:
     flip: bool = True
     colour: float = 1.0
     erase: float = 0.0
+    neighbour: float = 0.0
+    cut: float = 0.0
+    detected: float = 0.0
 
     def degrees(self, rng: np.random.Generator) -> float:
         """Draw a rotation."""
@@ -103,21 +124,6 @@ def colour_jitter(crops: Array, rng: np.random.Generator, strength: float) -> Ar
     return np.asarray(np.clip(jittered, -1, 1), np.float32)
 
 
-def erase_parts(crops: Array, rng: np.random.Generator) -> Array:
-    """Cover one to three rectangles of a crop (1, 3, S, S) by a colour: limbs get hidden.
-
-    Random erasing (Zhong et al. 2020); what is hidden must be told from the rest of the body.
-    """
-    size = crops.shape[-1]
-    crops = crops.copy()
-    for _ in range(rng.integers(1, 4)):
-        sides = (size * rng.uniform(0.08, 0.35, 2)).astype(int)
-        y, x = rng.integers(0, size - sides)
-        colour = rng.uniform(-1, 1, (3, 1, 1)).astype(np.float32)
-        crops[0, :, y : y + sides[0], x : x + sides[1]] = colour
-    return crops
-
-
 def flip_crops(
     crops: Array, points: Array, labelled: NDArray[np.bool_]
 ) -> tuple[Array, Array, NDArray[np.bool_]]:
@@ -141,17 +147,41 @@ class StageOneData(Dataset[dict[str, Array]]):
     def __getitem__(self, key: tuple[int, int]) -> dict[str, Array]:
         """crop (3, S, S), target (k, 2) normalised by the box, mask (k,), weight ()."""
         epoch, index = key
-        person, a = self.persons[index], self.augment
+        a = self.augment
         rng = np.random.default_rng((self.seed, epoch, index))
-        centre, size = centre_and_size(square_boxes(person.box, self.margin))
+        crops, points, labelled = self._cut(self.persons[index], rng)
+        if rng.random() < a.neighbour:
+            inside = points[labelled & (np.abs(points) < 0.5).all(-1), 0] + 0.5
+            if len(inside):
+                other = self._cut(self.persons[int(rng.integers(len(self.persons)))], rng)[0]
+                crops = put_beside(crops, other, float(inside.min()), float(inside.max()))
+        if rng.random() < a.cut:
+            crops, kept = cut_off(crops, points, rng)
+            labelled = labelled & kept
+        if rng.random() < a.erase:
+            crops = erase_parts(crops, rng)
+        inside = labelled & (np.abs(points) < 0.5).all(-1)
+        return {
+            "crop": np.ascontiguousarray(crops[0], np.float32),
+            "target": points.astype(np.float32),
+            "mask": inside.astype(np.float32),
+            "weight": np.float32(self.persons[index].weight),
+        }
+
+    def _cut(
+        self, person: Person, rng: np.random.Generator
+    ) -> tuple[Array, Array, NDArray[np.bool_]]:
+        """An augmented crop (1, 3, S, S), the joints (k, 2) in it and which are labelled."""
+        a = self.augment
+        around = person.box
+        if person.found is not None and rng.random() < a.detected:
+            around = person.found
+        centre, size = centre_and_size(square_boxes(around, self.margin))
         side = float(size[0]) * np.exp(np.clip(rng.normal(0, a.scale), -2 * a.scale, 2 * a.scale))
         centre = centre + rng.normal(0, a.shift, 2).astype(np.float32) * size
-        degrees = (
-            rng.normal(0, a.rotate) if rng.random() > a.any_rotation else rng.uniform(-180, 180)
-        )
         picture, joints = person.picture, person.joints
         if a.rotate and rng.random() < 0.8:
-            picture, turn = rotate_about(picture, centre, side * 0.72, degrees)
+            picture, turn = rotate_about(picture, centre, side * 0.72, a.degrees(rng))
             joints = (joints @ turn[:, :2].T + turn[:, 2]).astype(np.float32)
             centre = np.array([picture.shape[1] / 2, picture.shape[0] / 2], np.float32)
         box = np.concatenate([centre - side / 2, centre + side / 2]).astype(np.float32)
@@ -159,16 +189,7 @@ class StageOneData(Dataset[dict[str, Array]]):
         points, labelled = normalise(joints, box), person.labelled
         if a.flip and rng.random() < 0.5:
             crops, points, labelled = flip_crops(crops, points, labelled)
-        crops = colour_jitter(crops, rng, a.colour)
-        if a.erase and rng.random() < a.erase:
-            crops = erase_parts(crops, rng)
-        inside = labelled & (np.abs(points) < 0.5).all(-1)
-        return {
-            "crop": np.ascontiguousarray(crops[0], np.float32),
-            "target": points.astype(np.float32),
-            "mask": inside.astype(np.float32),
-            "weight": np.float32(person.weight),
-        }
+        return colour_jitter(crops, rng, a.colour), points, labelled
 
 
 class RefineData(Dataset[dict[str, Array]]):
@@ -208,16 +229,13 @@ class RefineData(Dataset[dict[str, Array]]):
             side = (side[0, 2] - side[0, 0]).astype(np.float32)
             drawn = truth + side * (self.mean + self.std * rng.normal(size=truth.shape))
             pose = np.where(labelled[:, None], drawn, pose).astype(np.float32)
-        degrees = (
-            rng.normal(0, a.rotate) if rng.random() > a.any_rotation else rng.uniform(-180, 180)
-        )
         picture = person.picture
         boxes = joint_boxes(pose, LSP14, self.sigma)
         if a.rotate and rng.random() < 0.8:
             low, high = boxes[:, :2].min(0), boxes[:, 2:].max(0)
             centre = ((low + high) / 2).astype(np.float32)
             reach = min(float((high - low).max()) / 2, 1.5 * max(picture.shape[:2]))
-            picture, turn = rotate_about(picture, centre, reach, degrees)
+            picture, turn = rotate_about(picture, centre, reach, a.degrees(rng))
             truth, pose = (
                 (p @ turn[:, :2].T + turn[:, 2]).astype(np.float32) for p in (truth, pose)
             )

@@ -30,7 +30,9 @@ from edgepose.bundle import (
 )
 from edgepose.skeleton import Skeleton
 from edgepose.train.calibrate import EPSILON
-from edgepose.train.networks import RefineNet, SameConv, StageOne, displacement, local_soft_argmax
+from edgepose.train.movenet import MoveNetStageOne
+from edgepose.train.movenet_refine import MoveNetRefine
+from edgepose.train.networks import RefineNet, SameConv, StageOne, local_soft_argmax
 from edgepose.train.onnx_graph import tidy
 
 _OPSET = 17
@@ -97,7 +99,7 @@ class Calibrated(nn.Module):
 class StageOneExport(nn.Module):
     """crops (n, 3, S, S) to points (n, k, 2) in [-0.5, 0.5] of the box, and scores (n, k)."""
 
-    def __init__(self, model: StageOne, calibrated: Calibrated) -> None:
+    def __init__(self, model: StageOne | MoveNetStageOne, calibrated: Calibrated) -> None:
         super().__init__()
         self.model, self.calibrated = model, calibrated
 
@@ -110,13 +112,13 @@ class StageOneExport(nn.Module):
 class RefineExport(nn.Module):
     """crops (n·k, 3, S, S), joint i at rows i mod k, to displacements (n·k, 2), scores (n·k,)."""
 
-    def __init__(self, model: RefineNet, calibrated: Calibrated) -> None:
+    def __init__(self, model: RefineNet | MoveNetRefine, calibrated: Calibrated) -> None:
         super().__init__()
         self.model, self.calibrated = model, calibrated
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
         """Run the network, each crop for its own joint, and decode the maps."""
-        moved, mass = displacement(self.model(crops))
+        moved, mass = self.model.decode(self.model(crops))
         return moved, self.calibrated(mass.reshape(-1, self.model.joints)).flatten()
 
 

@@ -33,12 +33,14 @@ class Plan:
 
     ``steps`` optimiser steps in all; ``minutes`` (0: no limit) cuts the schedule by wall time, so
     that a run on a busy machine still anneals. ``lr`` peaks after ``warmup`` steps and falls to
-    zero by a cosine; ``bf16`` runs forward under CPU/CUDA autocast.
+    zero by a cosine; ``bf16`` runs forward under CPU/CUDA autocast. Parameters whose names begin
+    with the model's ``slow`` (layers that start trained) learn at ``slow`` times the rate.
     """
 
     steps: int
     minutes: float = 0.0
     lr: float = 1e-3
+    slow: float = 1.0
     weight_decay: float = 0.05
     warmup: int = 200
     clip: float = 5.0
@@ -79,6 +81,20 @@ class Ema:
                 value.copy_(source[name])
 
 
+def _groups(model: nn.Module, plan: Plan) -> list[dict[str, Any]]:
+    """Parameters by pace, and by whether they decay (biases and the like do not)."""
+    prefix: tuple[str, ...] = getattr(model, "slow", ())
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, p in model.named_parameters():
+        if p.requires_grad:
+            pace = plan.slow if name.startswith(prefix) else 1.0
+            groups.setdefault((pace, plan.weight_decay if p.ndim > 1 else 0.0), []).append(p)
+    return [
+        {"params": part, "pace": pace, "weight_decay": decay}
+        for (pace, decay), part in groups.items()
+    ]
+
+
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint; TrainingError if it is missing or damaged."""
     try:
@@ -116,15 +132,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "checkpoint.pt"
     parameters = [p for p in model.parameters() if p.requires_grad]
-    decayed = [p for p in parameters if p.ndim > 1]
-    plain = [p for p in parameters if p.ndim <= 1]
-    groups: list[dict[str, Any]] = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(
-        groups,
-        lr=plan.lr,
-        weight_decay=plan.weight_decay,
-        fused=True,
-    )
+    optimiser = torch.optim.AdamW(_groups(model, plan), lr=plan.lr, fused=True)
     ema = Ema(model, plan.ema)
     step, spent = 0, 0.0
     if path.exists():
@@ -184,7 +192,7 @@ def train(
                 * (1 + math.cos(math.pi * fraction))
             )
             for group in optimiser.param_groups:
-                group["lr"] = lr
+                group["lr"] = lr * group["pace"]
             terms = loss(model, batch)
             total = terms["loss"]
             if not torch.isfinite(total):

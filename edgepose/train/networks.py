@@ -7,6 +7,7 @@ ImageNet weights start stage 1 and the detector. Later stages are small residual
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +40,8 @@ class SameConv(nn.Conv2d):
             x = F.pad(x, (px // 2, px - px // 2, py // 2, py - py // 2))
             padding = 0
         if self.groups > 1 and x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
-            return depthwise(x.bfloat16(), self.weight.bfloat16(), s, padding)
+            y = depthwise(x.bfloat16(), self.weight.bfloat16(), s, padding)
+            return y if self.bias is None else y + self.bias.bfloat16()[:, None, None]
         return F.conv2d(x, self.weight, self.bias, s, padding, 1, self.groups)
 
 
@@ -282,7 +284,18 @@ class RefineNet(nn.Module):
         outside = outside + own(self.outside_bias)
         return torch.cat((logits + own(self.prior), outside), -1)
 
-    def start_from(self, stage_one: dict[str, Tensor]) -> None:
+    @staticmethod
+    def position(logits: Tensor) -> Tensor:
+        """Where the joint is expected (N, 2) in sides of the crop, if it is inside: to learn by."""
+        side = math.isqrt(logits.shape[1] - 1)
+        return soft_argmax(logits[:, :-1].reshape(-1, 1, side, side))[:, 0]
+
+    @staticmethod
+    def decode(logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Displacement (N, 2) and mass (N,): :func:`displacement`."""
+        return displacement(logits)
+
+    def start_from(self, stage_one: dict[str, Tensor], crops: Callable[[], Tensor]) -> None:
         """Copy the backbone of a trained stage 1: it already knows what joints look like."""
         own = self.backbone.state_dict()
         self.backbone.load_state_dict({name: stage_one[f"backbone.{name}"] for name in own})

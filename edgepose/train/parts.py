@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,9 +40,14 @@ from edgepose.train.export import (
     deployable,
     write_bundle,
 )
+from edgepose.train.kinds import later_stage, stage_one
 from edgepose.train.loop import Plan, load_checkpoint
-from edgepose.train.networks import RefineNet, StageOne
-from edgepose.train.recipe import TrainingRecipe
+from edgepose.train.recipe import (
+    DetectorRecipe,
+    RefineRecipe,
+    StageOneRecipe,
+    TrainingRecipe,
+)
 from edgepose.train.stages import predict_refine, predict_stage_one, train_refine, train_stage_one
 
 _DRAWS = 2  # estimates per training person that a later stage learns from
@@ -71,9 +76,22 @@ class Run:
         """Folder of the bundle so far."""
         return self.out / "bundle"
 
-    def plan(self, minutes: float, lr: float) -> Plan:
+    def plan(self, part: StageOneRecipe | RefineRecipe | DetectorRecipe) -> Plan:
         """Schedule of one part."""
-        return Plan(steps=self.steps, minutes=self.minutes or minutes, lr=lr, seed=self.seed)
+        plan = Plan(self.steps, self.minutes or part.minutes, part.lr, seed=self.seed)
+        if isinstance(part, DetectorRecipe):
+            return plan
+        return replace(plan, slow=part.slow, weight_decay=part.weight_decay, ema=part.ema)
+
+    def start(self, part: str) -> Path | None:
+        """What ``part`` starts from: the file ``init``, or this part's in the folder ``init``.
+
+        MoveNet's ONNX file starts stage 1 alone.
+        """
+        if self.init is None or not self.init.is_dir():
+            onnx = self.init is not None and self.init.suffix == ".onnx"
+            return None if onnx and part != "stage1" else self.init
+        return self.init / f"{part}.pt"
 
     def training_set(self) -> tuple[list[Person], list[int]]:
         """All sets by the recipe's mix: the persons, and how often each is seen per epoch."""
@@ -102,17 +120,21 @@ def train_part(run: Run, part: str) -> None:
     torch.set_num_threads(run.threads)
     folder = run.out / (part if part == "detector" else f"stage{part}")
     if part == "detector":
-        plan = run.plan(run.recipe.detector.minutes, run.recipe.detector.lr)
+        plan = run.plan(run.recipe.detector)
         train_detector(
-            DetectorConfig(run.data, folder, size=DETECTOR_SIZE, plan=plan, init=run.init)
+            DetectorConfig(
+                run.data, folder, size=DETECTOR_SIZE, plan=plan, init=run.start("detector")
+            )
         )
         if not (run.out / "stage1" / "checkpoint.pt").exists():
             return
     elif part == "1":
         persons, repeats = run.training_set()
         one = run.recipe.stage1
-        plan = run.plan(one.minutes, one.lr)
-        train_stage_one(persons, repeats, run.held_out(), one, plan, folder, init=run.init)
+        plan = run.plan(one)
+        train_stage_one(
+            persons, repeats, run.held_out(), one, plan, folder, init=run.start("stage1")
+        )
     else:
         later = {str(n): r for n, r in enumerate(run.recipe.refine, 2)}
         if part not in later:
@@ -128,7 +150,7 @@ def train_part(run: Run, part: str) -> None:
             for name, people in run.held_out().items()
         }
         estimates = estimate(cascade, persons, _DRAWS, jitter=0.1, seed=run.seed)
-        plan = run.plan(recipe.minutes, recipe.lr)
+        plan = run.plan(recipe)
         train_refine(
             stage,
             persons,
@@ -139,7 +161,7 @@ def train_part(run: Run, part: str) -> None:
             plan,
             folder,
             run.out / "stage1" / "checkpoint.pt",
-            init=run.init,
+            init=run.start(f"stage{stage}"),
         )
     write(run)
 
@@ -175,7 +197,7 @@ def write(run: Run) -> Path:
     frame = next(iter(open_source("sample"))).image
     recipe = run.recipe
     size, margin = recipe.stage1.sizes[-1], recipe.stage1.margin
-    one = StageOne(len(LSP14))
+    one = stage_one(recipe.stage1, len(LSP14))
     one.load_state_dict(load_checkpoint(run.out / "stage1" / "checkpoint.pt")["ema"])
     deployable(one)
     poses, mass = predict_stage_one(one, people, size, margin)
@@ -191,7 +213,7 @@ def write(run: Run) -> Path:
         if not checkpoint.exists():
             break
         size, sigma = refine_recipe.size, refine_recipe.sigma
-        net = RefineNet(len(LSP14), size, refine_recipe.channels)
+        net = later_stage(refine_recipe, len(LSP14))
         net.load_state_dict(load_checkpoint(checkpoint)["ema"])
         deployable(net)
         poses, mass = predict_refine(net, people, poses, size, sigma)

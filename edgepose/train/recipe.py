@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from edgepose.errors import DataError
+from edgepose.train.data import Augment
 
+Network = Literal["lite0", "movenet"]
 _FOLDER = Path(__file__).parent / "recipes"
 
 
 class StageOneRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Stage 1: input sides in pixels, coarse to fine, the last one ships; crop margin.
 
-    ``erase``: share of the training crops of which parts are covered.
+    ``network``: "lite0" (EfficientNet-Lite0, from ImageNet) or "movenet" (from MoveNet's file).
+    ``slow``: share of the rate at which layers learn that start trained.
     """
 
     sizes: list[int]
@@ -22,19 +26,31 @@ class StageOneRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     batch: int
     minutes: float
     lr: float
-    erase: float = 0.0
+    network: Network = "lite0"
+    slow: float = 1.0
+    weight_decay: float = 0.05
+    ema: float = 0.998
+    augment: Augment = Augment()
 
 
 class RefineRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A later stage: input side (pixels), σ (torso diameters), network, crops per person."""
+    """A later stage: input side (pixels), σ (torso diameters), network, crops per person.
+
+    ``channels``: width of the way up to stride 4 in the network "lite0".
+    """
 
     size: int
     sigma: float
-    channels: int
     crops: int
     batch: int
     minutes: float
     lr: float
+    channels: int = 48
+    network: Network = "lite0"
+    slow: float = 1.0
+    weight_decay: float = 0.05
+    ema: float = 0.998
+    augment: Augment = Augment()
 
 
 class DetectorRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

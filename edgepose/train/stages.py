@@ -27,16 +27,14 @@ from edgepose.train.data import (
     RefineData,
     StageOneData,
 )
+from edgepose.train.kinds import later_stage, start_later_stage, start_stage_one
 from edgepose.train.loop import Batch, Plan, load_checkpoint, train
-from edgepose.train.networks import (
-    RefineNet,
-    StageOne,
-    displacement,
-    local_soft_argmax,
-    soft_argmax,
-)
+from edgepose.train.movenet_refine import MoveNetRefine
+from edgepose.train.networks import RefineNet, local_soft_argmax, soft_argmax
 from edgepose.train.recipe import RefineRecipe, StageOneRecipe
 
+LaterStage = RefineNet | MoveNetRefine
+_SHOWN = 48  # training items shown to a network that chooses which channels to start from
 _CELL_SIGMA = 0.7  # spread of the Gaussian that a joint's map is trained towards, in cells
 _MAP_WEIGHT = 0.3
 _COORDINATE_WEIGHT = 10.0
@@ -100,6 +98,7 @@ def held_out(
 
 def refine_loss(model: nn.Module, batch: Batch, bf16: bool) -> dict[str, Tensor]:
     """As for stage 1, on joint crops; a joint outside its crop trains the "outside" logit."""
+    assert isinstance(model, LaterStage)
     crops = batch["crop"].flatten(0, 1).contiguous(memory_format=torch.channels_last)
     joint, target, mask = (batch[name].flatten(0, 1) for name in ("joint", "target", "mask"))
     weight = batch["weight"].flatten()
@@ -107,10 +106,9 @@ def refine_loss(model: nn.Module, batch: Batch, bf16: bool) -> dict[str, Tensor]
         logits = model(crops, joint)
     logits = logits.float()
     side = math.isqrt(logits.shape[1] - 1)
-    cells = logits[:, :-1].reshape(-1, 1, side, side)
     goal = map_target(target[:, None], side, side)[:, 0] * mask[:, None]
     goal = torch.cat((goal, 1 - mask[:, None]), -1)
-    return _terms(soft_argmax(cells)[:, 0], target, mask * weight, logits, goal, weight)
+    return _terms(model.position(logits), target, mask * weight, logits, goal, weight)
 
 
 def _terms(
@@ -130,7 +128,11 @@ def _terms(
 
 @torch.no_grad()
 def predict_refine(
-    model: nn.Module, persons: Sequence[Person], poses: Array, size: int, sigma: float
+    model: RefineNet | MoveNetRefine,
+    persons: Sequence[Person],
+    poses: Array,
+    size: int,
+    sigma: float,
 ) -> tuple[Array, Array]:
     """Refined joints (n, k, 2) in pixels and masses (n, k), from the estimates ``poses``."""
     k = len(LSP14)
@@ -146,7 +148,7 @@ def predict_refine(
             mean=MEAN,
             std=STD,
         )
-        moved, mass = displacement(model(torch.from_numpy(crops)))
+        moved, mass = model.decode(model(torch.from_numpy(crops)))
         joints.append(moved.numpy().reshape(-1, k, 2))
         masses.append(mass.numpy().reshape(-1, k))
     return refine(poses, np.concatenate(joints), boxes), np.concatenate(masses)
@@ -178,20 +180,23 @@ def train_stage_one(
     *,
     augment: Augment | None = None,
     init: Path | None = None,
-) -> StageOne:
-    """Train stage 1 from ImageNet (or from the checkpoint ``init``); gives the EMA network.
+) -> nn.Module:
+    """Train stage 1; gives the EMA network. ``init``: see :func:`edgepose.train.kinds`.
 
     The crops grow through ``recipe.sizes`` in equal shares of the time: coarse ones are several
     times cheaper and teach most of what there is to learn (progressive resizing).
     """
     torch.manual_seed(plan.seed)
-    model = StageOne(len(LSP14))
-    model.backbone.load_imagenet()
-    if init is not None:
-        model.load_state_dict(load_checkpoint(init)["ema"])
+    augment = augment or recipe.augment
+
+    def crops() -> Tensor:
+        data = StageOneData(persons, recipe.sizes[-1], recipe.margin, augment, plan.seed)
+        some = np.linspace(0, len(data) - 1, min(_SHOWN, len(data))).astype(int)
+        return torch.from_numpy(np.stack([data[0, i]["crop"] for i in some]))
+
+    model = start_stage_one(recipe, len(LSP14), init, crops)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    trained: nn.Module = model
-    augment = augment or Augment(erase=recipe.erase)
+    trained = model
     for phase, size in enumerate(recipe.sizes, 1):
         data = StageOneData(persons, size, recipe.margin, augment, plan.seed)
 
@@ -213,7 +218,6 @@ def train_stage_one(
             evaluate_every=1000,
             title=f"stage 1, {size} px",
         )
-    assert isinstance(trained, StageOne)
     return trained
 
 
@@ -230,7 +234,7 @@ def train_refine(
     *,
     augment: Augment | None = None,
     init: Path | None = None,
-) -> RefineNet:
+) -> nn.Module:
     """Train stage ``stage`` >= 2 on the errors of the stages before it; gives the EMA network.
 
     Its backbone starts from the checkpoint ``stage_one``, or the whole network from ``init``.
@@ -239,26 +243,32 @@ def train_refine(
     held-out persons and the earlier stages' estimates (n, k, 2) on them.
     """
     torch.manual_seed(plan.seed)
-    model = RefineNet(len(LSP14), recipe.size, recipe.channels)
-    if init is not None:
-        model.load_state_dict(load_checkpoint(init)["ema"])
-    else:
-        model.start_from(load_checkpoint(stage_one)["ema"])
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    augment = augment or Augment()
+    augment = augment or recipe.augment
     data = RefineData(
         persons, estimates, recipe.size, recipe.sigma, recipe.crops, augment, plan.seed
     )
 
+    def crops() -> Tensor:
+        some = np.linspace(0, len(data) - 1, min(_SHOWN, len(data))).astype(int)
+        return torch.from_numpy(np.concatenate([data[0, i]["crop"] for i in some]))
+
+    if init is not None:
+        model: nn.Module = later_stage(recipe, len(LSP14))
+        model.load_state_dict(load_checkpoint(init)["ema"])
+    else:
+        model = start_later_stage(recipe, len(LSP14), load_checkpoint(stage_one)["ema"], crops)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
     def evaluate(network: nn.Module) -> dict[str, float]:
         scores: dict[str, float] = {}
+        assert isinstance(network, LaterStage)
         for name, (people, poses) in val.items():
             joints, _ = predict_refine(network, people, poses, recipe.size, recipe.sigma)
             scores |= held_out(poses, people, f"{name}_before_")
             scores |= held_out(joints, people, f"{name}_")
         return scores
 
-    trained = train(
+    return train(
         model,
         lambda m, b: refine_loss(m, b, plan.bf16),
         batches(data, repeats, recipe.batch, plan, folder),
@@ -268,5 +278,3 @@ def train_refine(
         evaluate_every=1000,
         title=f"stage {stage}",
     )
-    assert isinstance(trained, RefineNet)
-    return trained

@@ -20,7 +20,7 @@ def test_they_give_what_the_shipped_bundle_gives():
     golden = np.load(bundle.path(bundle.manifest.golden.file))
     one = StageOne(len(LSP14))
     one.load_state_dict(load_checkpoint(FOLDER / "stage1.pt")["ema"])
-    refine = load_recipe("edgepose-s").refine[0]
+    refine = load_recipe("edgepose-lite0").refine[0]
     two = RefineNet(len(LSP14), refine.size, refine.channels)
     two.load_state_dict(load_checkpoint(FOLDER / "stage2.pt")["ema"])
     with torch.no_grad():

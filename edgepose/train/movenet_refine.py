@@ -1,0 +1,165 @@
+"""A later stage on the shallow layers of stage 1's MoveNet trunk."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from edgepose.errors import DataError
+from edgepose.train.movenet import (
+    AT4,
+    HEAD,
+    PYRAMID,
+    InvertedResidual,
+    MoveNetStageOne,
+    Separable,
+    copy_channels,
+    thin,
+)
+from edgepose.train.networks import SameConv
+
+# The trunk's blocks to stride 8: channels in and out, stride, expansion (half of the trunk's).
+_BLOCKS = (
+    (16, 16, 1, 1),
+    (16, 24, 2, 3),
+    (24, 24, 1, 3),
+    (24, 32, 2, 3),
+    (32, 32, 1, 3),
+    (32, 32, 1, 3),
+)
+_TOLD = 3  # behind this block the network is told which joint it looks for
+
+
+class MoveNetRefine(nn.Module):
+    """Stage s >= 2: the crop around one joint to a map of where that joint is, at stride 4.
+
+    Stage 1's layers down to stride 8, with half of their inner channels, and its way back up to
+    stride 4. What stage 1 knows from the rest of the body is missing here; a scale and two shifts
+    per joint stand in for it. Only the i-th of k output maps is computed. An extra logit stands for
+    "not in this crop" (a dustbin, as in SuperPoint, DeTone et al. 2018); ``prior`` holds where in
+    its crop a joint tends to be. ``slow``: parameters that start trained.
+    """
+
+    slow = ("stem.", "blocks.")
+
+    def __init__(self, joints: int, size: int) -> None:
+        super().__init__()
+        self.joints = joints
+        self.stem = SameConv(3, 16, 3, 2)
+        self.blocks = nn.ModuleList(
+            InvertedResidual(cin, cout, stride, expand) for cin, cout, stride, expand in _BLOCKS
+        )
+        _, at8, at4, out = PYRAMID
+        self.lateral8, self.lateral4 = SameConv(32, at8, 1), SameConv(24, at4, 1)
+        self.smooth8, self.smooth4 = Separable(at8, at4), Separable(at4, out)
+        self.smooth = Separable(out, HEAD)
+        self.scale8 = nn.Parameter(torch.ones(joints, 32))
+        self.shift8 = nn.Parameter(torch.zeros(joints, 32))
+        self.shift4 = nn.Parameter(torch.zeros(joints, at4))
+        self.weight = nn.Parameter(torch.randn(joints, HEAD) * HEAD**-0.5)
+        self.prior = nn.Parameter(torch.zeros(joints, (size // 4) ** 2))
+        self.outside = nn.Parameter(torch.zeros(joints, 32))
+        self.outside_bias = nn.Parameter(torch.full((joints, 1), 2.0))
+
+    def forward(self, x: Tensor, joint: Tensor | None = None) -> Tensor:
+        """Crops (N, 3, S, S), S a multiple of 8, to logits (N, (S/4)² + 1).
+
+        ``joint`` (N,) says whose crops they are; None: they come in whole persons, joint i at rows
+        i mod k.
+        """
+        n = x.shape[0]
+
+        def own(table: Tensor) -> Tensor:
+            return table.repeat(n // self.joints, 1) if joint is None else table[joint]
+
+        def each(table: Tensor) -> Tensor:
+            return own(table)[:, :, None, None]
+
+        x = F.relu6(self.stem(x))
+        fine = x
+        for i, block in enumerate(self.blocks):
+            x = block(x)
+            if i == AT4:
+                fine = x
+            elif i == _TOLD:
+                x = x * each(self.scale8) + each(self.shift8)
+        y = self.smooth8(self.lateral8(x))
+        y = F.interpolate(y, scale_factor=2.0, mode="bilinear", align_corners=False)
+        y = self.smooth(self.smooth4(y + self.lateral4(fine) + each(self.shift4)))
+        logits = torch.matmul(own(self.weight)[:, None, :], y.flatten(2)).squeeze(1)
+        outside = (x.mean((2, 3)) * own(self.outside)).sum(-1, keepdim=True)
+        outside = outside + own(self.outside_bias)
+        return torch.cat((logits + own(self.prior), outside), -1)
+
+    @staticmethod
+    def position(logits: Tensor) -> Tensor:
+        """The displacement (N, 2) to learn by: that of :meth:`decode`."""
+        return expected_displacement(logits)[0]
+
+    @staticmethod
+    def decode(logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Displacement (N, 2) and mass (N,): :func:`expected_displacement`."""
+        return expected_displacement(logits)
+
+    @torch.no_grad()
+    def start_from(self, state: dict[str, Tensor], crops: Callable[[], Tensor]) -> None:
+        """Copy what a trained stage 1 (its ``state``) shares; ``crops()`` show what matters.
+
+        Of every layer's inner channels those are kept from which the layer behind can be fitted.
+        """
+        stage_one = MoveNetStageOne(self.joints)
+        try:
+            stage_one.load_state_dict(state)
+        except (KeyError, RuntimeError) as error:
+            raise DataError(
+                "a later stage of the network 'movenet' starts from a stage 1 of that network; "
+                "train stage 1 by the same recipe"
+            ) from error
+        trunk = stage_one.trunk
+        wide, x = trunk.stem, F.relu6(trunk.stem(crops()))
+        narrow = self.stem
+        for own, theirs in zip(self.blocks, trunk.blocks, strict=False):
+            assert isinstance(own, InvertedResidual)
+            assert isinstance(theirs, InvertedResidual)
+            if theirs.expand is not None and own.expand is not None:
+                wide, narrow = theirs.expand, own.expand
+            inner = x if theirs.expand is None else F.relu6(theirs.expand(x))
+            inner = F.relu6(theirs.depthwise(inner))
+            kept = thin(inner, theirs.project, own.project)
+            for target, source in ((narrow, wide), (own.depthwise, theirs.depthwise)):
+                copy_channels(source, target, kept)
+            x = theirs(x)
+        pairs = (
+            (self.lateral8, trunk.lateral[1]),
+            (self.lateral4, trunk.lateral[2]),
+            (self.smooth8, trunk.smooth[1]),
+            (self.smooth4, trunk.smooth[2]),
+            (self.smooth, stage_one.smooth),
+        )
+        for own, theirs in pairs:
+            own.load_state_dict(theirs.state_dict())
+        self.weight.copy_(stage_one.head.weight[:, :, 0, 0])
+
+
+def expected_displacement(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Decode :class:`MoveNetRefine`: logits (N, h·h + 1) to displacement (N, 2) and mass (N,).
+
+    The displacement, in sides of the crop, is the expected one, none being expected for what
+    is "outside": a joint moves as far as the network is sure. The mass is the share of the
+    probability in the 5x5 cells about the estimate.
+    """
+    side = math.isqrt(logits.shape[1] - 1)
+    probability = logits.softmax(-1)[:, :-1]
+    cell = torch.arange(side * side, device=logits.device)
+    column, row = (cell % side).to(logits.dtype), (cell // side).to(logits.dtype)
+    centre = side / 2 - 0.5
+    x = (probability * (column - centre)).sum(-1)
+    y = (probability * (row - centre)).sum(-1)
+    near_x = ((column - centre)[None] - x[:, None]).abs() <= 2.5
+    near_y = ((row - centre)[None] - y[:, None]).abs() <= 2.5
+    mass = (probability * (near_x & near_y).to(logits.dtype)).sum(-1)
+    return torch.stack((x, y), -1) / side, mass
