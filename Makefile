@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-aarch64 fuzz lint format bench clean
+.PHONY: demo test test-aarch64 fuzz sass lint format bench clean
 
 demo: $(VENV)/.run
 	mkdir -p demo
@@ -24,7 +24,7 @@ test-aarch64: $(VENV)/.dev
 	@$(call need,aarch64-linux-gnu-g++,g++-aarch64-linux-gnu)
 	@$(call need,qemu-aarch64,qemu-user)
 	mkdir -p build/aarch64
-	$(BIN)/python -m tests.crop.cases build/aarch64/cases
+	PYTHONPATH=benchmarks $(BIN)/python -m tests.crop.cases build/aarch64/cases
 	aarch64-linux-gnu-g++ -O2 -static $(NATIVE) tests/crop/parity.cpp -o build/aarch64/parity
 	qemu-aarch64 build/aarch64/parity build/aarch64/cases
 
@@ -37,6 +37,10 @@ fuzz:
 	clang++ -O1 $(SANITIZE) $(NATIVE) tests/crop/fuzz.cpp -o build/fuzz/crop
 	build/fuzz/crop -max_total_time=$(FUZZ_SECONDS) -max_len=600 -len_control=0 \
 		-artifact_prefix=build/fuzz/ build/fuzz/corpus
+
+# What nvcc makes of the CUDA kernels: registers, spills, double precision; needs no GPU.
+sass: $(VENV)/.dev
+	$(BIN)/python benchmarks/sass.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

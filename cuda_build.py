@@ -2,14 +2,16 @@
 
 ``EDGEPOSE_CUDA``        0: leave it out; 1: it must build; auto (default): built where nvcc is
                          found, and left out with a warning where that fails.
-``EDGEPOSE_CUDA_ARCHS``  compute capabilities, such as "87" or "80,90"; default: those of
-                         ``DEFAULT_ARCHITECTURES`` that nvcc knows. The last one also comes as PTX,
+``EDGEPOSE_CUDA_ARCHS``  compute capabilities, such as "87" or "80,90", or "all": those of
+                         ``DEFAULT_ARCHITECTURES`` that nvcc knows; default: those of the GPUs in
+                         this machine, or all where there is none. The last one also comes as PTX,
                          for GPUs newer than this compiler.
 ``CUDA_HOME``            where nvcc is, if not on PATH or in /usr/local/cuda.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import shutil
@@ -56,7 +58,10 @@ def architectures(nvcc: str) -> list[str]:
     if listed.returncode != 0 or not known:
         raise CudaBuildError(f"{nvcc} does not run: {listed.stderr.strip() or 'no output'}")
     asked = os.environ.get("EDGEPOSE_CUDA_ARCHS")
-    if asked is None:
+    present = present_architectures()
+    if asked is None and present and all(arch in known for arch in present):
+        chosen = present
+    elif asked in (None, "all"):
         chosen = [arch for arch in DEFAULT_ARCHITECTURES if arch in known]
     else:
         chosen = asked.replace(",", " ").replace("sm_", "").split()
@@ -66,6 +71,25 @@ def architectures(nvcc: str) -> list[str]:
                 f"EDGEPOSE_CUDA_ARCHS is {asked!r}, but this nvcc knows {' '.join(known)}."
             )
     return sorted(set(chosen), key=int)
+
+
+def present_architectures() -> list[str]:
+    """Return the compute capabilities of this machine's GPUs, by their driver."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return []
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return []
+    found = []
+    for device in range(count.value):
+        sides = [ctypes.c_int(0), ctypes.c_int(0)]
+        for side, attribute in zip(sides, (75, 76), strict=True):  # compute capability x.y
+            if driver.cuDeviceGetAttribute(ctypes.byref(side), attribute, device) != 0:
+                return []
+        found.append(f"{sides[0].value}{sides[1].value}")
+    return found
 
 
 def command(nvcc: str, archs: Sequence[str], out: str, includes: Sequence[str]) -> list[str]:
@@ -79,6 +103,7 @@ def command(nvcc: str, archs: Sequence[str], out: str, includes: Sequence[str]) 
         nvcc,
         "-std=c++17",
         "-O3",
+        "-lineinfo",  # sanitizer and profiler name lines; costs nothing at run time
         "-shared",
         "-cudart=static",
         "--threads=0",
@@ -146,11 +171,13 @@ class BuildExtensions(build_ext):
 
     def build_extension(self, ext: Extension) -> None:
         """Build one module."""
-        if ext.name != NAME:
-            super().build_extension(ext)
-            return
         try:
-            build(self.get_ext_fullpath(ext.name), header_folders())
+            headers = header_folders()
+            if ext.name != NAME:
+                ext.extra_compile_args += [f"-isystem{path}" for path in headers]
+                super().build_extension(ext)
+                return
+            build(self.get_ext_fullpath(ext.name), headers)
         except CudaBuildError as error:
             raise CompileError(str(error)) from None
 

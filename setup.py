@@ -5,36 +5,34 @@ import sys
 from glob import glob
 from pathlib import Path
 
-from pybind11.setup_helpers import Pybind11Extension
-from setuptools import setup
+from setuptools import Extension, setup
 
 sys.path.insert(0, str(Path(__file__).parent))  # an isolated build does not look here
 import cuda_build
 
-flags = ["-O3", "-pthread", "-ffp-contract=fast", "-Wall", "-Wextra", "-Wconversion"]
+flags = ["-std=c++17", "-O3", "-g0", "-fvisibility=hidden", "-pthread", "-ffp-contract=fast"]
+flags += ["-Wall", "-Wextra", "-Wconversion"]
 if os.environ.get("EDGEPOSE_WERROR") == "1":
     flags.append("-Werror")
 
 setup(
     cmdclass={"build_ext": cuda_build.BuildExtensions},
     ext_modules=[
-        Pybind11Extension(
+        Extension(
             "edgepose._core",
             ["csrc/core_bindings.cpp", *sorted(glob("csrc/crop_cpu*.cpp"))],
             depends=glob("csrc/*.h"),
             include_dirs=["csrc"],
             extra_compile_args=flags,
             extra_link_args=["-pthread"],
-            cxx_std=17,
         ),
-        Pybind11Extension(
+        Extension(
             "edgepose._host",
             ["csrc/host_bindings.cpp", *sorted(glob("csrc/*_host.cpp"))],
             depends=[*glob("csrc/*.h"), *glob("csrc/*.cu")],
             include_dirs=["csrc"],
             define_macros=[("EDGEPOSE_CUDA_ON_HOST", None)],
             extra_compile_args=flags,
-            cxx_std=17,
             optional=True,  # no product of its own: what it stands in for is edgepose._cuda
         ),
         *cuda_build.extensions(),

@@ -39,7 +39,7 @@ class Driver:
             array: any; may be strided.
             device_array: ``edgepose.crop.cuda.DeviceArray``.
         """
-        low, high = np.lib.array_utils.byte_bounds(array)
+        low, high = getattr(np.lib, "array_utils", np).byte_bounds(array)  # moved in NumPy 2
         begin = low - low % 4  # keep the alignment; rows of a frame have any
         memory = Memory(self, max(high - begin, 1))
         if high > begin:

@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -26,33 +27,88 @@ using edgepose::check;
 using edgepose::CudaError;
 using edgepose::CurrentDevice;
 
+// What this module was built with and what the driver knows, as 1000 major + 10 minor; 0: there is
+// no driver.
+std::pair<int, int> versions() {
+  int runtime = 0, driver = 0;
+  check(cudaRuntimeGetVersion(&runtime), "tell the runtime's version");
+  check(cudaDriverGetVersion(&driver), "tell the driver's version");
+  return {runtime, driver};
+}
+
+// 0 without a driver or a GPU. A driver that is too old is an error, which says so.
 int device_count() {
+  if (versions().second == 0) return 0;
   int count = 0;
   const cudaError_t error = cudaGetDeviceCount(&count);
-  if (error == cudaErrorNoDevice || error == cudaErrorInsufficientDriver) return 0;
+  if (error == cudaErrorNoDevice) {
+    static_cast<void>(cudaGetLastError());
+    return 0;
+  }
   check(error, "count the devices");
   return count;
 }
 
-// The device that can read this address, or -1 for memory that no device sees.
+// The device that can read this address, or -1 for memory that none reads there: the host's, also
+// where it is registered under another address.
 int device_of(Address address) {
   cudaPointerAttributes attributes = {};
   check(cudaPointerGetAttributes(&attributes, reinterpret_cast<const void*>(address)),
         "look up a pointer");
-  return attributes.type == cudaMemoryTypeUnregistered ? -1 : attributes.device;
+  return reinterpret_cast<Address>(attributes.devicePointer) == address ? attributes.device : -1;
 }
 
-// Stream-ordered memory: ready on its stream when made, and freed there in order.
+// Whether work given to the stream is captured rather than run.
+bool capturing(int device, Address stream) {
+  const CurrentDevice current(device);
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  check(cudaStreamIsCapturing(as_stream(stream), &status), "ask whether a stream is captured");
+  return status != cudaStreamCaptureStatusNone;
+}
+
+// Lets the current device keep freed memory for the next allocation; by default every
+// synchronisation gives it back to the system. False: the device has no pool (some Jetsons).
+bool keep_pool(int device) {
+  int supported = 0;
+  check(cudaDeviceGetAttribute(&supported, cudaDevAttrMemoryPoolsSupported, device),
+        "ask for memory pools");
+  if (supported == 0) return false;
+  cudaMemPool_t pool = nullptr;
+  check(cudaDeviceGetDefaultMemPool(&pool, device), "find the memory pool");
+  std::uint64_t bytes = UINT64_MAX;
+  check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &bytes),
+        "set up the memory pool");
+  return true;
+}
+
+// Stream-ordered memory: ready on its stream when made, and freed there in order. Without a pool it
+// is plain memory, whose freeing waits for the device.
 class Memory {
  public:
-  Memory(std::size_t bytes, int device, Address stream) : device_(device), stream_(stream) {
+  // `owner`, of the stream, is kept: the stream must not end before.
+  Memory(std::size_t bytes, int device, Address stream, py::object owner)
+      : device_(device), stream_(stream), owner_(std::move(owner)) {
     const CurrentDevice current(device);
-    check(cudaMallocAsync(&data_, bytes, as_stream(stream)), "allocate device memory");
+    static std::map<int, bool> pools;  // the GIL guards it
+    const auto [known, fresh] = pools.try_emplace(device, false);
+    if (fresh) {
+      try {
+        known->second = keep_pool(device);
+      } catch (...) {
+        pools.erase(known);
+        throw;
+      }
+    }
+    pooled_ = known->second;
+    check(pooled_ ? cudaMallocAsync(&data_, bytes, as_stream(stream)) : cudaMalloc(&data_, bytes),
+          "allocate device memory");
   }
   ~Memory() {
+    const py::error_scope pending;  // an exception that is being raised stays
     try {
       const CurrentDevice current(device_);
-      check(cudaFreeAsync(data_, as_stream(stream_)), "free device memory");
+      check(pooled_ ? cudaFreeAsync(data_, as_stream(stream_)) : cudaFree(data_),
+            "free device memory");
     } catch (const CudaError& error) {
       PyErr_SetString(PyExc_RuntimeError, error.what());
       PyErr_WriteUnraisable(nullptr);
@@ -66,6 +122,8 @@ class Memory {
   void* data_ = nullptr;
   int device_;
   Address stream_;
+  bool pooled_ = false;
+  py::object owner_;
 };
 
 // Makes later work on `stream` wait for what `producer` has been given so far; the host does not.
@@ -110,10 +168,14 @@ class Imported {
   // As in __cuda_array_interface__; empty for what NumPy has no name for.
   std::string typestr() const {
     const dlpack::DataType& dtype = managed_->tensor.dtype;
-    const char* codes = "iuf";
-    if (dtype.lanes != 1 || dtype.code > dlpack::kFloat || dtype.bits % 8 != 0) return "";
-    return std::string(dtype.bits == 8 ? "|" : "<") + codes[dtype.code] +
-           std::to_string(dtype.bits / 8);
+    if (dtype.lanes != 1 || dtype.bits % 8 != 0) return "";
+    const char code = dtype.code == dlpack::kInt     ? 'i'
+                      : dtype.code == dlpack::kUInt  ? 'u'
+                      : dtype.code == dlpack::kFloat ? 'f'
+                      : dtype.code == dlpack::kBool  ? 'b'
+                                                     : '?';
+    if (code == '?') return "";
+    return (dtype.bits == 8 ? "|" : "<") + (code + std::to_string(dtype.bits / 8));
   }
 
  private:
@@ -133,15 +195,20 @@ struct Exported {
 };
 
 void release(dlpack::ManagedTensor* managed) {
+  if (!Py_IsInitialized()) return;  // a consumer outlived the interpreter, and with it the owner
   const py::gil_scoped_acquire gil;
   delete static_cast<Exported*>(managed->context);
 }
 
 py::capsule to_dlpack(py::object owner, Address pointer, std::vector<std::int64_t> shape,
                       std::vector<std::int64_t> strides, const std::string& typestr, int device) {
-  const auto code = typestr.at(1) == 'f'   ? dlpack::kFloat
-                    : typestr.at(1) == 'u' ? dlpack::kUInt
-                                           : dlpack::kInt;
+  const char kind = typestr.at(1);
+  if (kind != 'f' && kind != 'u' && kind != 'i' && kind != 'b')
+    throw py::buffer_error("DLPack has no element type " + typestr);
+  const auto code = kind == 'f'   ? dlpack::kFloat
+                    : kind == 'u' ? dlpack::kUInt
+                    : kind == 'b' ? dlpack::kBool
+                                  : dlpack::kInt;
   const auto bits = static_cast<std::uint8_t>(8 * std::stoi(typestr.substr(2)));
   auto exported = std::make_unique<Exported>();
   exported->shape = std::move(shape);
@@ -173,12 +240,14 @@ PYBIND11_MODULE(_cuda, m) {
   edgepose::bind_kernels(m);
   m.attr("ARCHITECTURES") = EDGEPOSE_CUDA_ARCHS;
   m.def("device_count", &device_count);
+  m.def("versions", &versions);
+  m.def("capturing", &capturing, py::arg("device"), py::arg("stream"));
   m.def("device_of", &device_of, py::arg("pointer"));
   m.def("wait", &wait, py::arg("device"), py::arg("stream"), py::arg("producer"));
   m.def("launch_nothing", &launch_nothing, py::arg("device"), py::arg("stream"));
   py::class_<Memory>(m, "Memory")
-      .def(py::init<std::size_t, int, Address>(), py::arg("bytes"), py::arg("device"),
-           py::arg("stream"))
+      .def(py::init<std::size_t, int, Address, py::object>(), py::arg("bytes"), py::arg("device"),
+           py::arg("stream"), py::arg("owner") = py::none())
       .def_property_readonly("pointer", &Memory::pointer);
   py::class_<Imported>(m, "Imported")
       .def(py::init<const py::capsule&>(), py::arg("capsule"))

@@ -10,6 +10,7 @@ constexpr std::int32_t kCuda = 2;
 constexpr std::uint8_t kInt = 0;
 constexpr std::uint8_t kUInt = 1;
 constexpr std::uint8_t kFloat = 2;
+constexpr std::uint8_t kBool = 6;
 
 struct Device {
   std::int32_t type;

@@ -56,14 +56,33 @@ class DeviceArray:
     def __dlpack_device__(self) -> tuple[int, int]:
         return _DLPACK_CUDA, module().device_of(self.pointer)
 
-    def __dlpack__(self, *, stream: int | None = None, **_: object) -> object:
-        """Export the array, ready in the order of ``stream``, as the DLPack protocol has it."""
+    def __dlpack__(
+        self,
+        *,
+        stream: int | None = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> object:
+        """Export the array, ready in the order of ``stream``, as the DLPack protocol has it.
+
+        Raises:
+            BufferError: a copy or another device is asked for, or the array is read-only, which
+                the capsules of DLPack before 1.0 cannot say.
+        """
         native, dtype = module(), np.dtype(self.dtype)
-        device = self.__dlpack_device__()[1]
-        if self.stream is not None and stream is not None and stream > 0:
-            native.wait(device, stream, self.stream)
+        place = self.__dlpack_device__()
+        if copy or (dl_device is not None and tuple(dl_device) != place):
+            raise BufferError("this array is exported where it lies, without a copy")
+        if self.read_only:
+            raise BufferError("this array is read-only, which its capsule could not say")
+        consumer = _LEGACY_STREAM if stream is None else stream
+        if self.stream is not None and consumer != -1:
+            own = self.stream or _LEGACY_STREAM
+            if consumer != own:
+                native.wait(place[1], consumer, own)
         strides = [stride // dtype.itemsize for stride in self.byte_strides]
-        return native.to_dlpack(self, self.pointer, self.shape, strides, dtype.str, device)
+        return native.to_dlpack(self, self.pointer, self.shape, strides, dtype.str, place[1])
 
     @property
     def byte_strides(self) -> tuple[int, ...]:
@@ -83,14 +102,14 @@ def empty(
         shape: sizes per axis.
         dtype: of the elements.
         device: ordinal of the device.
-        stream: of that device.
+        stream: of that device; a stream object is kept as long as the memory.
 
     Raises:
         BackendError: no CUDA build, or the allocation fails.
     """
     size = np.dtype(dtype).itemsize * math.prod(shape)
     handle = stream_handle(stream)
-    memory = module().Memory(max(size, 1), device, handle)
+    memory = module().Memory(max(size, 1), device, handle, stream)
     return DeviceArray(memory.pointer, shape, dtype, owner=memory, stream=handle)
 
 
@@ -115,8 +134,8 @@ class Importer:
             self._arrays.append((name, array))
         return array
 
-    def settle(self) -> int:
-        """Wait, on the device, for the arrays' own streams; return the device they lie on."""
+    def device(self) -> int:
+        """Return the device that all arrays lie on."""
         native = module()
         places = [(name, int(native.device_of(array.pointer))) for name, array in self._arrays]
         device = places[-1][1]
@@ -127,16 +146,20 @@ class Importer:
                 raise ValueError(
                     f"{name} must lie on the same device as the rest, not on {place} and {device}"
                 )
-        for producer in self._producers - {self.stream, self.stream or _LEGACY_STREAM}:
-            native.wait(device, self.stream, producer)
         return device
+
+    def others(self) -> list[int]:
+        """Return the arrays' own streams but for this one."""
+        return sorted(self._producers - {self.stream, self.stream or _LEGACY_STREAM})
 
     def _import(self, value: object, name: str) -> DeviceArray:
         interface = getattr(value, "__cuda_array_interface__", None)
         if interface is not None:
             pointer, read_only = interface["data"]
+            producer = None
             if interface.get("stream") is not None:
-                self._producers.add(int(interface["stream"]))
+                producer = int(interface["stream"])
+                self._producers.add(producer)
             strides = interface.get("strides")
             return DeviceArray(
                 int(pointer),
@@ -145,6 +168,7 @@ class Importer:
                 None if strides is None else tuple(strides),
                 value,
                 bool(read_only),
+                producer,
             )
         if not hasattr(value, "__dlpack__") or not hasattr(value, "__dlpack_device__"):
             raise ValueError(

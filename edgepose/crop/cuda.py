@@ -57,8 +57,10 @@ def crop(
         antialias: False reads two taps per axis however far a box is reduced.
         dtype: float32 or float16.
         out: (n, 3, S_h, S_w) device array of ``dtype``, C-contiguous; written and returned.
-        stream: where to launch. An array that names its own stream is waited for on the device; any
-            other must be ready in the order of this one, and all must live until it gets there.
+        stream: where to launch. An array that names its own stream is waited for on the device, and
+            ``out``'s own stream waits for the launch; any other array must be ready in the order of
+            this one, and all must live until it gets there. While the stream is captured into a
+            graph nothing is waited for and ``out`` is needed: whoever replays sees to the order.
 
     Returns:
         ``out``, or a new ``DeviceArray`` that ``torch.from_dlpack`` and the like can take.
@@ -94,9 +96,16 @@ def crop(
     if n == 0:
         return out if out is not None else DeviceArray(0, (0, 3, height, width), kind)
 
-    device = importer.settle()
+    device = importer.device()
+    others = importer.others()
+    captured = (target is None or bool(others)) and native.capturing(device, importer.stream)
+    if not captured:
+        for other in others:
+            native.wait(device, importer.stream, other)
     if target is None:
-        out = target = empty((n, 3, height, width), kind, device=device, stream=importer.stream)
+        if captured:
+            raise ValueError("out is needed while the stream is captured")
+        out = target = empty((n, 3, height, width), kind, device=device, stream=stream)
     native.crop(
         native.Frames(table.source, table.pointer, table.length, table.on_device),
         rectangles.pointer,
@@ -107,4 +116,7 @@ def crop(
         device,
         importer.stream,
     )
+    if target.stream in others and not captured:
+        # Whoever takes `out` in the order of its own stream, or frees it there, comes after.
+        native.wait(device, target.stream, importer.stream)
     return out

@@ -16,15 +16,15 @@ from types import ModuleType
 import gpu_cases
 import numpy as np
 
+import cuda_build
+from edgepose.crop import cuda, native
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 
 
 def compile_module(folder: Path, *flags: str) -> Path:
     """Build ``edgepose._host`` with g++, the kernels with ``flags``."""
-    sys.path.insert(0, str(ROOT))
-    import cuda_build
-
     csrc = ROOT / "csrc"
     command = ["g++", "-std=c++17", "-fPIC", "-fvisibility=hidden", "-DEDGEPOSE_CUDA_ON_HOST"]
     command += [f"-I{csrc}", *(f"-isystem{path}" for path in cuda_build.header_folders())]
@@ -51,9 +51,10 @@ def load_module(path: Path) -> ModuleType:
 
 
 class HostMemory:
-    def __init__(self, bytes: int, device: int, stream: int) -> None:
+    def __init__(self, bytes: int, device: int, stream: int, owner: object = None) -> None:
         self.bytes = np.full(bytes, 255, np.uint8)  # NaN, so that a hole shows
         self.pointer = self.bytes.ctypes.data
+        self.owner = owner
 
 
 class HostCuda:
@@ -75,6 +76,9 @@ class HostCuda:
     def device_of(self, pointer: int) -> int:
         return 0
 
+    def capturing(self, device: int, stream: int) -> bool:
+        return False
+
     def wait(self, device: int, stream: int, producer: int) -> None:
         self.waited.append((device, stream, producer))
 
@@ -85,7 +89,6 @@ class HostCuda:
 
 def upload(array: np.ndarray) -> object:
     """The array as if it lay on a device."""
-    cuda = gpu_cases.load("edgepose.crop.cuda")
     return cuda.DeviceArray(array.ctypes.data, array.shape, array.dtype, array.strides, array)
 
 
@@ -103,7 +106,6 @@ def parity(count: int, seed: int = 0) -> list[float]:
 
 
 if __name__ == "__main__":
-    native = gpu_cases.load("edgepose.crop.native")
     native._cuda = HostCuda(load_module(Path(sys.argv[1])))
     worst = max(parity(int(sys.argv[2])))
     sys.stdout.write(f"{worst:.3g}\n")

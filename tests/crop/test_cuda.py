@@ -59,9 +59,13 @@ class Recorder:
 
     def __init__(self):
         self.calls, self.waited, self.devices = [], [], {}
+        self.captured = ()
 
     def device_of(self, pointer):
         return self.devices.get(pointer, 0)
+
+    def capturing(self, device, stream):
+        return stream in self.captured
 
     def wait(self, *arguments):
         self.waited.append(arguments)
@@ -184,6 +188,44 @@ def test_an_array_with_a_stream_of_its_own_is_waited_for(gpu):
     assert gpu.waited == []
 
 
+def test_the_stream_of_out_waits_for_the_launch(gpu):
+    """Else who takes ``out`` in the order of its own stream, or frees it there, comes too early."""
+    order = []
+    gpu.crop = lambda *arguments: order.append("crop")
+    gpu.wait = lambda device, stream, producer: order.append((stream, producer))
+    call(out=Interface(OUT, stream=9), stream=5)
+    assert order == [(5, 9), "crop", (9, 5)]
+    order.clear()
+    call(out=Interface(OUT, stream=1), stream=0)
+    call(out=Interface(OUT), boxes=Interface(BOXES, stream=9), stream=5)
+    assert order == ["crop", (5, 9), "crop"]
+
+
+def test_while_the_stream_is_captured_nothing_is_waited_for(gpu):
+    gpu.captured = (5,)
+    call(out=Interface(OUT, stream=9), boxes=Interface(BOXES, stream=3), stream=5)
+    assert (len(gpu.calls), gpu.waited) == (1, [])
+    with pytest.raises(ValueError, match="out is needed while the stream is captured"):
+        call(out=None, stream=5)
+    call(out=None, stream=6)
+
+
+def test_new_memory_keeps_its_stream(gpu):
+    """The memory is freed in the stream's order, when the last array of it goes."""
+
+    class Stream:
+        cuda_stream = 7
+
+    stream = Stream()
+    gone = weakref.ref(stream)
+    result = call(out=None, stream=stream)
+    del stream
+    gpu.calls.clear()
+    assert gone() is not None
+    del result
+    assert gone() is None
+
+
 @pytest.mark.parametrize(
     "stream",
     [
@@ -211,8 +253,10 @@ def test_dlpack_in(gpu):
         call(boxes=Dlpack(BOXES, device=1))
     with pytest.raises(ValueError, match=r"boxes must have shape \(any, 4\)"):
         call(boxes=Dlpack(BOXES[:, :3]))
-    with pytest.raises(ValueError, match="element type"):
+    with pytest.raises(ValueError, match="boxes must be float32, not bool"):
         call(boxes=Dlpack(np.zeros((1, 4), bool)))
+    with pytest.raises(ValueError, match="element type"):
+        call(boxes=Dlpack(np.zeros((1, 4), complex)))
 
 
 @pytest.mark.skipif(native is None, reason="built without CUDA: no nvcc was found")
@@ -224,12 +268,29 @@ def test_dlpack_out_and_in_again(gpu):
     assert gpu.waited == [(2, 4, 3)]
     assert (tensor.pointer, tensor.shape) == (OUT.ctypes.data, [1, 3, 4, 4])
     assert (tensor.strides, tensor.typestr) == ([48, 16, 4, 1], "<f4")
-    array.__dlpack__()  # an unused capsule gives back what it holds
     array.__dlpack__(stream=-1)  # the consumer wants no order
+    array.__dlpack__(stream=3)
     assert len(gpu.waited) == 1
-    for dtype in (np.uint8, np.int64, np.float16):
+    array.__dlpack__()  # the default stream; an unused capsule gives back what it holds
+    assert gpu.waited[1:] == [(2, 1, 3)]
+    cuda.DeviceArray(OUT.ctypes.data, OUT.shape, OUT.dtype, stream=0).__dlpack__()
+    assert len(gpu.waited) == 2
+    for dtype in (np.uint8, np.int64, np.float16, np.bool_):
         capsule = cuda.DeviceArray(4096, (2, 3), dtype).__dlpack__()
         assert native.Imported(capsule).typestr == np.dtype(dtype).str
+
+
+@pytest.mark.skipif(native is None, reason="built without CUDA: no nvcc was found")
+@pytest.mark.parametrize("wish", [{"copy": True}, {"dl_device": (2, 1)}, {"dl_device": (1, 0)}])
+def test_dlpack_refuses_what_it_cannot_do(gpu, wish):
+    array = cuda.DeviceArray(OUT.ctypes.data, OUT.shape, OUT.dtype, owner=OUT)
+    array.__dlpack__(copy=False, dl_device=(2, 0))
+    with pytest.raises(BufferError, match="without a copy"):
+        array.__dlpack__(**wish)
+    with pytest.raises(BufferError, match="read-only"):
+        cuda.DeviceArray(4096, (2, 3), np.float32, read_only=True).__dlpack__()
+    with pytest.raises(BufferError, match="no element type"):
+        cuda.DeviceArray(4096, (2, 3), np.complex64).__dlpack__()
 
 
 @pytest.mark.skipif(native is None, reason="built without CUDA: no nvcc was found")
@@ -345,6 +406,13 @@ def has_gpu() -> bool:
 @pytest.mark.skipif(has_gpu(), reason="there is an NVIDIA driver here")
 def test_on_a_machine_with_no_gpu():
     assert cuda.device_count() == 0
+    runtime, driver = native.versions()
+    assert runtime >= 11070
+    assert driver == 0
+    for _ in range(2):  # an error does not stick to the next call
+        with pytest.raises(BackendError, match="CUDA could not tell the current device"):
+            native.capturing(0, 0)
+        assert cuda.device_count() == 0
     with pytest.raises(BackendError, match="CUDA could not"):
         call()
     with pytest.raises(BackendError, match="CUDA could not"):

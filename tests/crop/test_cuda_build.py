@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 from pathlib import Path
@@ -57,14 +58,43 @@ def test_architectures(nvcc, monkeypatch):
     path = nvcc(LISTS)
     assert cuda_build.find_nvcc() == path
     monkeypatch.delenv("EDGEPOSE_CUDA_ARCHS", raising=False)
-    assert cuda_build.architectures(path) == ["75", "87", "90"]
-    for asked, archs in {"87": ["87"], "90,sm_75": ["75", "90"], "999 75": ["75", "999"]}.items():
+    every = ["75", "87", "90"]
+    for present, archs in (([], every), (["87"], ["87"]), (["87", "87"], ["87"]), (["61"], every)):
+        monkeypatch.setattr(cuda_build, "present_architectures", lambda found=present: found)
+        assert cuda_build.architectures(path) == archs
+    choices = {"87": ["87"], "90,sm_75": ["75", "90"], "999 75": ["75", "999"], "all": every}
+    for asked, archs in choices.items():
         monkeypatch.setenv("EDGEPOSE_CUDA_ARCHS", asked)
         assert cuda_build.architectures(path) == archs
     for asked in ("", "60", "75,9x"):
         monkeypatch.setenv("EDGEPOSE_CUDA_ARCHS", asked)
         with pytest.raises(cuda_build.CudaBuildError, match="EDGEPOSE_CUDA_ARCHS"):
             cuda_build.architectures(path)
+
+
+def test_the_architectures_of_the_gpus_here(monkeypatch):
+    class Driver:
+        """An Orin and an H100."""
+
+        capabilities = ((8, 7), (9, 0))
+        status = 0
+
+        def cuInit(self, _):
+            return self.status
+
+        def cuDeviceGetCount(self, count):
+            count._obj.value = len(self.capabilities)
+            return 0
+
+        def cuDeviceGetAttribute(self, value, attribute, device):
+            value._obj.value = self.capabilities[device][attribute - 75]
+            return 0
+
+    driver = Driver()
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: driver)
+    assert cuda_build.present_architectures() == ["87", "90"]
+    driver.status = 100
+    assert cuda_build.present_architectures() == []
 
 
 def test_the_last_architecture_comes_as_ptx_too():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import gpu_cases
 import numpy as np
@@ -61,7 +60,7 @@ def test_under_sanitizers(tmp_path):
         **os.environ,
         "LD_PRELOAD": ":".join(runtimes),
         "ASAN_OPTIONS": "detect_leaks=0",  # Python's own
-        "PYTHONPATH": str(Path(gpu_cases.__file__).parent),
+        "PYTHONPATH": os.pathsep.join(map(str, (cuda_host.ROOT, cuda_host.ROOT / "benchmarks"))),
     }
     program = [sys.executable, cuda_host.__file__, str(module), "2000"]
     done = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
