@@ -11,11 +11,18 @@ demo: $(VENV)/.run
 	$(BIN)/edgepose-run --source sample --out demo/sample.mp4 --json demo/sample.jsonl
 	@echo "See demo/sample.mp4 and demo/sample.jsonl"
 
-test: $(VENV)/.dev
-	$(BIN)/python -m pytest
-
 # Installs a missing tool, where that is possible.
 need = command -v $(1) > /dev/null || { apt-get update -qq && apt-get install -y -qq $(2); }
+# A camera on the network, a browser and a screen; the tests that want one skip without it.
+STREAMS := gir1.2-gst-rtsp-server-1.0 gir1.2-gst-plugins-base-1.0 python3-gi gstreamer1.0-tools \
+	gstreamer1.0-plugins-base gstreamer1.0-plugins-good
+WITH := --no-install-recommends
+
+test: $(VENV)/.dev
+	@$(call need,gst-launch-1.0,$(WITH) $(STREAMS)) || echo "no GStreamer: its tests are skipped"
+	@$(call need,chromium,$(WITH) chromium) || echo "no Chromium: its tests are skipped"
+	@$(call need,Xvfb,$(WITH) xvfb) || echo "no Xvfb: its tests are skipped"
+	$(BIN)/python -m pytest
 KERNEL := $(wildcard csrc/crop_cpu*.cpp)
 NATIVE := -std=c++17 -g -pthread -ffp-contract=fast -Wall -Wextra -Wconversion -Icsrc $(KERNEL)
 
