@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from edgepose.backends import Backend, open_backend
+from edgepose.backends import Backend, default_threads, open_backend
 from edgepose.bundle import Bundle
+from edgepose.cascade import Cascade
 from edgepose.cascade.host import HostCascade
 from edgepose.people.detector import Detector, PersonDetector
-from edgepose.people.follower import Follower, PoseEstimator, Stills
-from edgepose.people.tracker import TrackerOptions
-from edgepose.runner.pipeline import Estimate, Pipeline
+from edgepose.people.estimator import Estimator
+from edgepose.people.follower import Follower, Memory, Stills
+from edgepose.people.options import TrackerOptions
+from edgepose.runner.capture import Feed
+from edgepose.runner.pipeline import Pipeline
+from edgepose.runner.policy import parse_policy
 from edgepose.sources.open import open_source
 from edgepose.sources.source import Source
 from edgepose.types import Result
@@ -31,11 +37,12 @@ def load(
     """Load a cascade.
 
     ``bundle``: a folder, None for the shipped one. ``backend``: a name, "auto" for onnxruntime, or
-    one that is open. ``threads`` per network, None: all cores, at most 4. ``check``: run the golden
-    pairs. Raises BundleError or BackendError with the remedy.
+    one that is open. ``threads`` per network, None: the cores shared among the stages, which work
+    side by side. ``check``: run the golden pairs. Raises BundleError or BackendError with the
+    remedy.
     """
     loaded = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
-    runtime = _runtime(backend, threads)
+    runtime = _runtime(loaded, backend, threads)
     if check:
         verify_golden(loaded, runtime)
     return HostCascade(loaded, runtime)
@@ -48,13 +55,14 @@ def load_detector(
 ) -> Detector:
     """Load a bundle's person detector; arguments and errors as for :func:`load`."""
     loaded = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
-    return Detector.load(loaded, _runtime(backend, threads))
+    return Detector.load(loaded, _runtime(loaded, backend, threads))
 
 
-def _runtime(backend: str | Backend, threads: int | None) -> Backend:
+def _runtime(bundle: Bundle, backend: str | Backend, threads: int | None) -> Backend:
     """An open backend as it is, a name opened; engines that are built on the way are measured."""
     if not isinstance(backend, str):
         return backend
+    threads = threads or default_threads(len(bundle.manifest.stages))
     if backend != "tensorrt":
         return open_backend(backend, threads)
     from edgepose.verify.engines import Verifier
@@ -63,28 +71,36 @@ def _runtime(backend: str | Backend, threads: int | None) -> Backend:
 
 
 def estimator(
-    source: Source,
-    cascade: PoseEstimator,
+    sources: Sequence[Source],
+    cascade: Cascade,
     detector: PersonDetector,
     *,
     detect_every: int | None = None,
     max_persons: int | None = None,
     smooth: bool = True,
-) -> Estimate:
-    """What turns the frames of ``source`` into persons: a follower, or stills for loose pictures.
+) -> Estimator:
+    """What turns frames into persons: a follower for each source, stills for loose pictures.
 
     ``detect_every`` None takes the default; given for a folder of pictures it says that they are
     the frames of one video.
     """
     given = {"detect_every": detect_every, "max_persons": max_persons}
     options = TrackerOptions(**{k: v for k, v in given.items() if v is not None})
-    if source.continuous or detect_every is not None:
-        return Follower(cascade, detector, options, smooth)
-    return Stills(cascade, detector, options)
+    memories: dict[int, Memory] = {
+        number: Follower(cascade.skeleton, options, smooth)
+        if source.continuous or detect_every is not None
+        else Stills(options)
+        for number, source in enumerate(sources)
+    }
+    exact = not any(source.live for source in sources)
+    return Estimator(cascade, detector, memories, exact=exact)
+
+
+Spec = int | str | os.PathLike[str]
 
 
 def stream(
-    source: int | str | os.PathLike[str] | Source,
+    source: Spec | Source | Sequence[Spec | Source],
     *,
     bundle: str | Path | None = None,
     backend: str = "auto",
@@ -93,48 +109,61 @@ def stream(
     max_persons: int | None = None,
     smooth: bool = True,
     max_frames: int | None = None,
+    policy: str = "latest",
 ) -> Iterator[Result]:
-    """Follow the persons in a camera, video, folder, picture or URL, frame by frame.
+    """Follow the persons in cameras, videos, folders, pictures or URLs, frame by frame.
 
     Decoding and inference run on threads of their own while the caller looks at a result; they end
-    when the iterator is used up, closed or forgotten.
+    when the iterator is used up, closed or forgotten. Several sources share one cascade call per
+    step; a result tells its ``source``. A live source that breaks off is opened again.
 
     Args:
-        source: what :func:`open_source` takes, or an open source (which the caller then closes).
+        source: what :func:`open_source` takes, an open source (which the caller then closes), or a
+            list of these.
         bundle: the model's folder; None takes the one that ships.
         backend: what runs the networks, ``"auto"`` the best that is there.
-        threads: of the inference; None leaves it to the backend.
+        threads: of each network; None shares the cores among the stages.
         detect_every: frames between two runs of the detector.
-        max_persons: how many persons are followed at most.
+        max_persons: how many persons of a source are followed at most.
         smooth: whether joints are smoothed over time.
-        max_frames: stop after so many results.
+        max_frames: stop after so many results of a source.
+        policy: what becomes of live frames while there is no time for them: ``latest`` (only the
+            newest counts), ``all``, or ``max-age=MS``.
 
     Raises:
-        SourceError, BundleError, BackendError: see their texts; a source that breaks off raises
-            after its last result.
+        SourceError, BundleError, BackendError: see their texts; a source that breaks off for good
+            raises after the last result of all. ValueError for a policy that is none.
     """
-    owned = not isinstance(source, Source)
-    opened = source if isinstance(source, Source) else open_source(source)
-    reading = False
-    try:
+    listed = source if isinstance(source, Sequence) and not isinstance(source, str) else [source]
+    rule = parse_policy(policy)
+    with contextlib.ExitStack() as stack:
+        feeds = [_feed(one, number, stack) for number, one in enumerate(listed)]
         model = Bundle(bundle)
         cascade = load(model, backend, threads)
-        detector = load_detector(model, backend, threads)
+        stack.callback(cascade.close)
         estimate = estimator(
-            opened,
+            [feed.source for feed in feeds],
             cascade,
-            detector,
+            load_detector(model, backend, threads),
             detect_every=detect_every,
             max_persons=max_persons,
             smooth=smooth,
         )
-        with Pipeline(opened, estimate, max_frames=max_frames) as pipeline:
+        with Pipeline(feeds, estimate, policy=rule, max_frames=max_frames) as pipeline:
             try:
                 yield from pipeline
             finally:
                 pipeline.close()
-                reading = pipeline.reading
-    finally:
-        # A device that does not answer is left to the end of the process.
-        if owned and not reading:
-            opened.close()
+                if pipeline.reading:
+                    # A device that does not answer is left to the end of the process.
+                    stack.pop_all()
+
+
+def _feed(source: Spec | Source, number: int, stack: contextlib.ExitStack) -> Feed:
+    """``source`` opened, if it is not, and closed with ``stack`` then."""
+    if isinstance(source, Source):
+        return Feed(source)
+    again = functools.partial(open_source, source, number=number)
+    feed = Feed(again(), again)
+    stack.callback(feed.source.close)
+    return feed

@@ -40,7 +40,8 @@ class Frame:
     ``image`` (H, W, 3) uint8 BGR. ``index`` counts the source's frames from 0, so a dropped live
     frame leaves a gap. ``time`` is in seconds from the start of the source, ``captured`` when the
     frame was there (``time.perf_counter()``). ``source`` is the number of its source in the run,
-    ``name`` the file's name where the source is a folder or a picture.
+    ``name`` the file's name where the source is a folder or a picture. ``seconds`` holds what each
+    step took so far.
     """
 
     image: Image
@@ -49,6 +50,7 @@ class Frame:
     captured: float
     source: int = 0
     name: str | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Frame({_shape(self.image)}, index={self.index}, source={self.source})"

@@ -53,9 +53,13 @@ BACKENDS = {
 }
 
 
-def default_threads() -> int:
-    """The cores this process may use, at most 4: small networks gain nothing from more."""
-    return min(4, len(os.sched_getaffinity(0)))
+def default_threads(networks: int = 1) -> int:
+    """Threads of each of ``networks`` that work side by side: the cores' share, at least 1.
+
+    At most 4: small networks gain nothing from more. ``benchmarks/test_latency.py`` measures it: a
+    thread each beats two threads for one after the other.
+    """
+    return max(1, min(4, len(os.sched_getaffinity(0)) // networks))
 
 
 def open_backend(name: str = "auto", threads: int | None = None, **options: Any) -> Backend:

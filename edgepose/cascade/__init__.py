@@ -40,6 +40,16 @@ class Cascade(Protocol):
         """Bundle, backend, precision and crop path, in words."""
         ...
 
+    @property
+    def depth(self) -> int:
+        """How many calls may be under way so that nothing in it stands idle."""
+        ...
+
+    @property
+    def pace(self) -> float:
+        """Seconds between calls of which none waits for the one before, by the newest calls."""
+        ...
+
     def submit(
         self, frames: Sequence[Frame], boxes: Float, frame_index: NDArray[np.int64]
     ) -> Pending:

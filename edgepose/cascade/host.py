@@ -46,6 +46,11 @@ class HostCascade:
         """How many calls keep every stage busy: one in each."""
         return len(self._stages)
 
+    @property
+    def pace(self) -> float:
+        """Seconds that the slowest stage has lately taken."""
+        return max(stage.seconds for stage in self._stages)
+
     def submit(
         self, frames: Sequence[Frame], boxes: ArrayLike, frame_index: ArrayLike
     ) -> HostPending:
@@ -95,13 +100,17 @@ class _Stage:
         self.name, self.spec, self.skeleton = f"stage {number}", spec, skeleton
         self._network, self._pixels = network, pixels
         self._one_caller = threading.Lock()  # runtimes need not allow more
+        self.seconds = 0.0  # of a call, a running mean
 
     def run(self, call: HostPending) -> None:
         if call.error is not None:
             return
         try:
             with self._one_caller:
-                call.keep(*self.estimate(call))
+                start = time.perf_counter()
+                estimate = self.estimate(call)
+                self.seconds += 0.2 * (time.perf_counter() - start - self.seconds)
+            call.keep(*estimate)
         except BaseException as error:  # noqa: BLE001 - it is raised where the call is waited for
             call.fail(error)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -16,7 +17,9 @@ from edgepose.cli._common import progress
 from edgepose.errors import BackendError
 from edgepose.files import STDOUT
 from edgepose.output.open import check_apart, open_outputs
+from edgepose.runner.capture import Feed
 from edgepose.runner.pipeline import Pipeline
+from edgepose.runner.policy import DropPolicy
 from edgepose.sources.open import open_source
 from edgepose.sources.source import Source
 from edgepose.types import RunInfo
@@ -25,14 +28,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgepose.backends import Backend
-    from edgepose.runner.statistics import Stats
+    from edgepose.runner.statistics import SourceStats, Stats
 
 
 @dataclass(frozen=True)
 class Options:
     """What the user asked for; see ``edgepose-run --help``."""
 
-    source: str | int
+    sources: Sequence[str | int]
     outputs: Mapping[str, str | bool]
     bundle: Path | None
     backend: str
@@ -43,13 +46,14 @@ class Options:
     detect_every: int | None
     max_frames: int | None
     smooth: bool
+    policy: DropPolicy
 
 
 def run(options: Options) -> bool:
     """Do the run and print its summary; whether it was interrupted. Raises EdgeposeError.
 
-    Outputs are checked first and made last, when the source has given a frame and the networks are
-    loaded: a run that cannot begin leaves older files as they are.
+    Outputs are checked first and made last, when every source has given a frame and the networks
+    are loaded: a run that cannot begin leaves older files as they are.
     """
     from rich.console import Console
 
@@ -57,34 +61,34 @@ def run(options: Options) -> bool:
     written = [place.sink.path for place in outputs.placed if place.sink.path is not None]
     console = Console(stderr=STDOUT in written, highlight=False)
     with contextlib.ExitStack() as stack:
-        source = open_source(options.source)
-        # Its threads may still hold a device that does not answer: then it is not waited for.
-        pipeline: Pipeline | None = None
-        stack.callback(lambda: None if pipeline and pipeline.reading else source.close())
-        check_apart(outputs, [] if source.path is None else [source.path])
+        feeds = _open(options, stack)
+        sources = [feed.source for feed in feeds]
+        check_apart(outputs, [source.path for source in sources if source.path is not None])
         model = Bundle(options.bundle)
         with _backend(options) as backend:
             cascade = load(model, backend, options.threads)
             detector = load_detector(model, backend, options.threads)
         console.print(f"[bold]{cascade.description}[/]", soft_wrap=True)
-        console.print(_describe(source), soft_wrap=True, markup=False)
+        stack.callback(cascade.close)
+        for source in sources:
+            console.print(_describe(source), soft_wrap=True, markup=False)
         estimate = estimator(
-            source,
+            sources,
             cascade,
             detector,
             detect_every=options.detect_every,
             max_persons=options.max_persons,
             smooth=options.smooth,
         )
-        outputs.start(
-            RunInfo(cascade.bundle.name, cascade.backend, cascade.skeleton, (source.info,))
-        )
+        seen = tuple(source.info for source in sources)
+        outputs.start(RunInfo(cascade.bundle.name, cascade.backend, cascade.skeleton, seen))
         stack.callback(outputs.close)
-        pipeline = stack.enter_context(Pipeline(source, estimate, max_frames=options.max_frames))
+        pipeline = stack.enter_context(
+            Pipeline(feeds, estimate, policy=options.policy, max_frames=options.max_frames)
+        )
         interrupted = False
         try:
-            known = [n for n in (source.length, options.max_frames) if n is not None]
-            total = min(known) if known and not source.live else None
+            total = _total(sources, options.max_frames)
             with _stops(pipeline) as signals, progress("", total) as advance:
                 for result in pipeline:
                     if not outputs.write(result):
@@ -96,15 +100,39 @@ def run(options: Options) -> bool:
         finally:
             # Also after an error: what came before it is there.
             pipeline.close()
+            if pipeline.reading:
+                # A device that does not answer is not waited for: it is left to the process's end.
+                stack.pop_all()
             outputs.close()
             if pipeline.stats.frames:
-                _report(console, pipeline.stats, source)
+                _report(console, pipeline.stats, sources)
                 for path in written:
                     if path != STDOUT:
                         console.print(f"wrote {path}", markup=False, soft_wrap=True)
         if outputs.error is not None:
             raise outputs.error
         return interrupted
+
+
+def _open(options: Options, stack: contextlib.ExitStack) -> list[Feed]:
+    """Every source, open; a lost one is opened again the same way."""
+    feeds = []
+    for number, spec in enumerate(options.sources):
+        again = functools.partial(open_source, spec, number=number)
+        feeds.append(Feed(again(), again))
+        stack.callback(feeds[-1].source.close)
+    return feeds
+
+
+def _total(sources: Sequence[Source], max_frames: int | None) -> int | None:
+    """How many results there will be, where somebody knows."""
+    total = 0
+    for source in sources:
+        known = [n for n in (source.length, max_frames) if n is not None]
+        if source.live or not known:
+            return None
+        total += min(known)
+    return total
 
 
 @contextlib.contextmanager
@@ -161,7 +189,7 @@ def _describe(source: Source) -> str:
     return ", ".join(parts)
 
 
-def _report(console: Console, stats: Stats, source: Source) -> None:
+def _report(console: Console, stats: Stats, sources: Sequence[Source]) -> None:
     from rich.table import Table
 
     table = Table("milliseconds", box=None, pad_edge=False, header_style="dim")
@@ -169,11 +197,22 @@ def _report(console: Console, stats: Stats, source: Source) -> None:
         table.add_column(heading, justify="right")
     for t in stats.timings():
         table.add_row(t.stage, f"{t.p50:.1f}", f"{t.p95:.1f}", f"{t.p99:.1f}", str(t.frames))
-    people = len(stats.people)
     line = f"{stats.frames} frames in {stats.elapsed:.2f} s, {stats.fps:.1f} FPS"
-    if source.continuous:
-        line += f", {people} person{'' if people == 1 else 's'}"
-    if source.live:
-        line += f", {stats.dropped} dropped (only the newest frame counts)"
+    if any(source.continuous for source in sources):
+        line += f", {stats.people} person{'' if stats.people == 1 else 's'}"
     console.print(line, soft_wrap=True, markup=False)
+    for source, own in zip(sources, stats.sources, strict=True):
+        if source.live or len(sources) > 1:
+            console.print(_fate(source, own), soft_wrap=True, markup=False)
     console.print(table)
+
+
+def _fate(source: Source, own: SourceStats) -> str:
+    """How one source fared."""
+    parts = [f"{own.name}: {own.state}", f"{own.frames} frames"]
+    if source.live:
+        parts.append(f"{own.dropped} dropped")
+        parts.append(f"age p50 {own.age(50):.0f} ms, p99 {own.age(99):.0f} ms")
+        parts += [f"{own.stalls} stalls"] * (own.stalls > 0)
+        parts += [f"{own.reconnects} times opened again"] * (own.reconnects > 0)
+    return ", ".join(parts)

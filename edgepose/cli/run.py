@@ -6,12 +6,15 @@ import functools
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edgepose.cli import _common
 from edgepose.output.open import KINDS
+
+if TYPE_CHECKING:
+    from edgepose.runner.policy import DropPolicy
 
 _WHERE = "Where frames come from"
 _OUT = "Where results go"
@@ -20,21 +23,36 @@ _HOW = "How persons are found"
 
 def follow(
     source: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             help="A video, a picture, a folder of pictures, a URL (rtsp, http), or **sample** "
-            "for the clip that ships with edgepose.",
+            "for the clip that ships with edgepose. May be given several times: all sources share "
+            "one cascade.",
             rich_help_panel=_WHERE,
         ),
     ] = None,
     camera: Annotated[
-        int | None,
-        typer.Option(min=0, help="A camera by its number, from 0.", rich_help_panel=_WHERE),
+        list[int] | None,
+        typer.Option(
+            min=0,
+            help="A camera by its number, from 0; may be given several times.",
+            rich_help_panel=_WHERE,
+        ),
     ] = None,
     max_frames: Annotated[
         int | None,
-        typer.Option(min=1, help="Stop after so many frames.", rich_help_panel=_WHERE),
+        typer.Option(min=1, help="Stop after so many frames of a source.", rich_help_panel=_WHERE),
     ] = None,
+    policy: Annotated[
+        str,
+        typer.Option(
+            metavar="latest|all|max-age=MS",
+            help="What becomes of a live source's frames while there is no time for them: only the "
+            "newest counts, all are kept and the source waits, or those older than so many "
+            "milliseconds are left out. Files keep every frame.",
+            rich_help_panel=_WHERE,
+        ),
+    ] = "latest",
     bundle: Annotated[
         Path | None,
         typer.Option(help="The model's folder; default: the one that ships.", rich_help_panel=_HOW),
@@ -45,7 +63,9 @@ def follow(
     threads: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Threads of a network; default: all cores, up to 4.", rich_help_panel=_HOW
+            min=1,
+            help="Threads of a network; default: the stages share the cores.",
+            rich_help_panel=_HOW,
         ),
     ] = None,
     recipe: Annotated[
@@ -91,7 +111,7 @@ def follow(
     from edgepose.cli._session import Options, run
 
     chosen = Options(
-        source=_source(source, camera),
+        sources=_sources(source or [], camera or []),
         outputs={option: text for option, text in outputs.items() if text},
         bundle=bundle,
         backend=backend,
@@ -102,6 +122,7 @@ def follow(
         detect_every=detect_every,
         max_frames=max_frames,
         smooth=not no_smooth,
+        policy=_policy(policy),
     )
     if run(chosen):
         raise typer.Exit(_common.INTERRUPTED)
@@ -135,16 +156,24 @@ def with_outputs(command: Callable[..., None]) -> Callable[..., None]:
 command = with_outputs(follow)
 
 
-def _source(source: str | None, camera: int | None) -> str | int:
+def _sources(sources: list[str], cameras: list[int]) -> list[str | int]:
     from edgepose.errors import SourceError
 
-    if source is not None and camera is not None:
-        raise SourceError("Both --source and --camera were given; give one of them.")
-    if source is None and camera is None:
+    if not sources and not cameras:
         raise SourceError(
             "Neither --source nor --camera was given; give one of them, such as --source sample."
         )
-    return camera if camera is not None else source or ""
+    return [*sources, *cameras]
+
+
+def _policy(text: str) -> DropPolicy:
+    from edgepose.errors import SourceError
+    from edgepose.runner.policy import parse_policy
+
+    try:
+        return parse_policy(text)
+    except ValueError as error:
+        raise SourceError(f"--policy: {error}") from None
 
 
 def main() -> None:

@@ -1,95 +1,166 @@
-"""From a frame to the persons in it: detector, tracker, cascade and smoothing, in that order."""
+"""One source's memory: which boxes to estimate in the next frame, and who came of them."""
 
 from __future__ import annotations
 
-import time as clock
+from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 
 from edgepose.geometry import person_boxes
-from edgepose.people.detector import PersonDetector
+from edgepose.people.options import TrackerOptions
 from edgepose.people.smoothing import OneEuro
-from edgepose.people.tracker import Tracker, TrackerOptions
-from edgepose.types import Float, Image, Person, Poses
+from edgepose.people.tracker import Tracker
+from edgepose.skeleton import Skeleton
+from edgepose.types import Float, Person
+
+Size = tuple[int, int]
 
 
-class PoseEstimator(Protocol):
-    """The cascade: poses of the persons in boxes (P, 4)."""
+class Memory(Protocol):
+    """What an estimator asks of a source's memory, frame by frame and in order."""
 
-    def __call__(self, frame: Image, boxes: Float, /) -> Poses:
-        """Estimate."""
+    @property
+    def wants_detector(self) -> bool:
+        """Whether the detector should look at the coming frame."""
+        ...
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody is being followed, so that there is time to wait for the detector."""
+        ...
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether boxes come from the detector's look at the very same frame."""
+        ...
+
+    def look(self) -> None:
+        """The detector looks at the coming frame."""
+        ...
+
+    def detected(self, time: float, found: Float) -> None:
+        """``found`` (n, 5): boxes and scores, best first, of the frame at ``time`` seconds."""
+        ...
+
+    def propose(self, time: float, found: Float | None = None) -> Float:
+        """Boxes (P, 4) float32 in pixels to estimate in the frame at ``time``.
+
+        ``found`` (n, 5) if the detector has looked at this very frame and is done.
+        """
+        ...
+
+    def preview(self, joints: Float, scores: Float, size: Size) -> None:
+        """Stage 1's joints (P, k, 2) and scores (P, k) for the newest proposal."""
+        ...
+
+    def update(self, time: float, joints: Float, scores: Float, size: Size) -> list[Person]:
+        """The last stage's, for the oldest proposal: the persons to show.
+
+        ``size`` is the frame's (width, height).
+        """
+        ...
+
+    def restart(self) -> None:
+        """The picture has another size from now on: positions are no longer comparable."""
         ...
 
 
 class Follower:
-    """Persons with ids from the frames of one continuous source, in order."""
+    """Persons with ids from the frames of one continuous source."""
+
+    one_by_one = False
 
     def __init__(
-        self,
-        cascade: PoseEstimator,
-        detector: PersonDetector,
-        options: TrackerOptions | None = None,
-        smooth: bool = True,
+        self, skeleton: Skeleton, options: TrackerOptions | None = None, smooth: bool = True
     ) -> None:
-        self._cascade, self._detector = cascade, detector
-        self._tracker = Tracker(options)
+        self._tracker = Tracker(skeleton, options)
         self._smooth = OneEuro() if smooth else None
 
-    def __call__(self, frame: Image, time: float) -> tuple[list[Person], dict[str, float]]:
-        """Persons in ``frame`` (H, W, 3) uint8 BGR at ``time`` seconds, and the stages' seconds."""
-        start = clock.perf_counter()
-        seconds: dict[str, float] = {}
-        found = None
-        if self._tracker.wants_detector():
-            found = self._detector(frame)
-            seconds["detect"] = clock.perf_counter() - start
-        boxes = self._tracker.propose(time, found)
-        if not len(boxes):
-            return [], seconds
-        poses = self._cascade(frame, boxes)
-        seconds.update(poses.seconds)
-        size = (frame.shape[1], frame.shape[0])
-        people = self._tracker.update(time, poses.joints, poses.scores, size)
+    @property
+    def wants_detector(self) -> bool:
+        """See :meth:`Tracker.wants_detector`."""
+        return self._tracker.wants_detector()
+
+    @property
+    def idle(self) -> bool:
+        """See :attr:`Tracker.idle`."""
+        return self._tracker.idle
+
+    def look(self) -> None:
+        """See :meth:`Tracker.look`."""
+        self._tracker.look()
+
+    def detected(self, time: float, found: Float) -> None:
+        """See :meth:`Tracker.detected`."""
+        self._tracker.detected(time, found)
+
+    def propose(self, time: float, found: Float | None = None) -> Float:
+        """See :meth:`Tracker.propose`."""
+        return self._tracker.propose(time, found)
+
+    def preview(self, joints: Float, scores: Float, size: Size) -> None:
+        """See :meth:`Tracker.preview`."""
+        self._tracker.preview(joints, scores, size)
+
+    def update(self, time: float, joints: Float, scores: Float, size: Size) -> list[Person]:
+        """See :meth:`Tracker.update`; joints are smoothed, which the next boxes do not see."""
+        people = self._tracker.update(time, joints, scores, size)
         if self._smooth is not None and people:
             people = self._smooth(people, time)
             _fit_boxes(people)
-        seconds["track"] = clock.perf_counter() - start - sum(seconds.values())
-        return people, seconds
+        return people
+
+    def restart(self) -> None:
+        """Give everybody up; ids are not used again."""
+        self._tracker.forget()
 
 
 class Stills:
     """Persons in pictures that have nothing to do with each other; ids count within a picture."""
 
-    def __init__(
-        self,
-        cascade: PoseEstimator,
-        detector: PersonDetector,
-        options: TrackerOptions | None = None,
-    ) -> None:
-        self._cascade, self._detector = cascade, detector
-        self._options = options or TrackerOptions()
+    wants_detector = True
+    idle = True
+    one_by_one = True
 
-    def __call__(self, frame: Image, time: float) -> tuple[list[Person], dict[str, float]]:
-        """Persons in ``frame`` (H, W, 3) uint8 BGR, surest first, and the stages' seconds."""
-        start = clock.perf_counter()
-        found = self._detector(frame)
-        seconds = {"detect": clock.perf_counter() - start}
-        found = found[found[:, 4] >= self._options.start_score][: self._options.max_persons]
-        if not len(found):
-            return [], seconds
-        poses = self._cascade(frame, np.ascontiguousarray(found[:, :4]))
-        seconds.update(poses.seconds)
+    def __init__(self, options: TrackerOptions | None = None) -> None:
+        self._options = options or TrackerOptions()
+        self._found = np.zeros((0, 5), np.float32)
+        self._asked: deque[Float] = deque()
+
+    def look(self) -> None:
+        """Every picture is looked at."""
+
+    def detected(self, time: float, found: Float) -> None:
+        """Keep what was found for the coming picture."""
+        self._found = found
+
+    def propose(self, time: float, found: Float | None = None) -> Float:
+        """The boxes that the detector found in the picture, best first."""
+        boxes = self._found if found is None else found
+        self._found = np.zeros((0, 5), np.float32)
+        boxes = boxes[boxes[:, 4] >= self._options.start_score][: self._options.max_persons]
+        self._asked.append(boxes)
+        return np.ascontiguousarray(boxes[:, :4])
+
+    def preview(self, joints: Float, scores: Float, size: Size) -> None:
+        """The next picture has nothing to do with this one."""
+
+    def update(self, time: float, joints: Float, scores: Float, size: Size) -> list[Person]:
+        """Persons of the oldest picture, surest first; poor poses are left out."""
         people: list[Person] = []
-        for box, joints, scores in zip(found, poses.joints, poses.scores, strict=True):
-            level = float(scores.mean())
-            if not np.isfinite(joints).all() or not level >= self._options.min_score:
+        for box, pose, sure in zip(self._asked.popleft(), joints, scores, strict=True):
+            level = float(sure.mean())
+            if not np.isfinite(pose).all() or not level >= self._options.min_score:
                 continue
             score = min(1.0, float(np.sqrt(box[4] * level)))
-            people.append(Person(len(people) + 1, box[:4], score, joints, scores))
+            people.append(Person(len(people) + 1, box[:4], score, pose, sure))
         _fit_boxes(people)
-        return people, seconds
+        return people
+
+    def restart(self) -> None:
+        """Every picture is a new start."""
 
 
 def _fit_boxes(people: Sequence[Person]) -> None:

@@ -1,23 +1,13 @@
-"""The bounded hand-over between two threads, and what happens when it is full: the drop policy."""
+"""The bounded hand-over between two threads."""
 
 from __future__ import annotations
 
-import enum
 import threading
 import time
 from collections import deque
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-
-
-class DropPolicy(enum.Enum):
-    """What a full channel does with one item more."""
-
-    NEVER = "never"
-    """The writer waits: nothing is lost. For files."""
-    OLDEST = "oldest"
-    """The oldest waiting item makes room, so that the reader gets the newest. For live sources."""
 
 
 class EndOfStreamError(Exception):
@@ -27,15 +17,13 @@ class EndOfStreamError(Exception):
 class Channel(Generic[T]):
     """A bounded queue of one writer and one reader that can end, fail and be cancelled.
 
-    ``queue.Queue`` cannot be closed before Python 3.13 and knows no drop policy.
+    ``queue.Queue`` cannot be closed before Python 3.13.
     """
 
-    def __init__(self, capacity: int, policy: DropPolicy = DropPolicy.NEVER) -> None:
+    def __init__(self, capacity: int) -> None:
         if capacity < 1:
             raise ValueError("a channel holds at least one item")
         self.capacity = capacity
-        self.policy = policy
-        self.dropped = 0
         self._items: deque[T] = deque()
         self._changed = threading.Condition(threading.Lock())
         self._finished = False
@@ -43,15 +31,10 @@ class Channel(Generic[T]):
         self._error: BaseException | None = None
 
     def put(self, item: T) -> bool:
-        """Hand over ``item``; False when the reader has gone and writing is pointless."""
+        """Hand over ``item``, waiting for room; False when the reader has gone."""
         with self._changed:
-            if self.policy is DropPolicy.OLDEST:
-                while len(self._items) >= self.capacity:
-                    self._items.popleft()
-                    self.dropped += 1
-            else:
-                while len(self._items) >= self.capacity and not self._cancelled:
-                    self._changed.wait()
+            while len(self._items) >= self.capacity and not self._cancelled:
+                self._changed.wait()
             if self._cancelled:
                 return False
             self._items.append(item)

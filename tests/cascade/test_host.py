@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import threading
+import time
+
 import cv2
 import msgspec
 import numpy as np
@@ -12,6 +16,7 @@ from edgepose.backends import open_backend
 from edgepose.bundle import Bundle, StageSpec
 from edgepose.cascade.host import HostCascade
 from edgepose.crop.reference import weights
+from edgepose.types import Frame
 
 # The man, the same one badly framed, and a box half outside, in a frame of 270 x 480.
 BOXES = np.array([[57, 78, 144, 295], [30, 110, 150, 260], [-40, 200, 90, 420]], np.float32)
@@ -204,3 +209,148 @@ def test_the_first_stages_alone(frame, poses):
 
 def test_load_with_check():
     assert "onnxruntime, float32" in edgepose.load(threads=1, check=True).description
+
+
+def frames_of(*images):
+    return [Frame(image, n, 0.0, 0.0, n) for n, image in enumerate(images)]
+
+
+def test_several_frames_in_one_call(cascade, frame):
+    images = [frame, np.ascontiguousarray(frame[:, ::-1]), frame[100:, 20:]]
+    boxes = np.stack([BOXES[0], [126, 78, 213, 295], [37, -22, 124, 195], BOXES[1]])
+    index = np.array([0, 1, 2, 0])
+    pending = cascade.submit(frames_of(*images), boxes, index)
+    together = pending.result()
+    for row, i in enumerate(index):
+        alone = cascade(images[i], boxes[row][None])
+        for s in range(len(cascade.specs)):
+            np.testing.assert_allclose(together.stages[s][row], alone.stages[s][0], atol=0.01)
+    for s in range(len(cascade.specs)):
+        joints, scores = pending.stage(s + 1)
+        assert joints is together.stages[s]
+        assert scores is together.stage_scores[s]
+    with pytest.raises(ValueError, match="stage must be from 1 to 2, not 3"):
+        pending.stage(3)
+
+
+class Gates:
+    """Networks that wait until their gate is opened, and note who runs beside whom."""
+
+    name, precision = "gates", "float32"
+
+    def __init__(self):
+        self.gates = {"stage1": threading.Semaphore(0), "stage2": threading.Semaphore(0)}
+        self.inside, self.log, self.fails = set(), [], False
+
+    def load(self, bundle, name):
+        network = Smooth().load(bundle, name)
+
+        def gated(crops):
+            self.inside.add(name)
+            self.log.append((name, frozenset(self.inside)))
+            assert self.gates[name].acquire(timeout=10)
+            self.inside.remove(name)
+            if self.fails:
+                raise ZeroDivisionError("in the network")
+            return network(crops)
+
+        return gated
+
+
+@pytest.fixture
+def gated():
+    before, gates = set(stage_threads()), Gates()
+    cascade = HostCascade(Bundle(), gates)
+    yield cascade, gates
+    for gate in gates.gates.values():
+        gate.release(100)
+    cascade.close()
+    assert set(stage_threads()) <= before
+
+
+def stage_threads():
+    return [t for t in threading.enumerate() if t.name.startswith("edgepose-stage")]
+
+
+def test_stage_two_of_a_frame_runs_beside_stage_one_of_the_next(gated, frame):
+    cascade, gates = gated
+    index = np.zeros(1, np.int64)
+    first = cascade.submit(frames_of(frame), BOXES[:1], index)
+    second = cascade.submit(frames_of(frame), BOXES[1:2], index)
+    gates.gates["stage1"].release()
+    # Stage 1 is there while stage 2 is not even allowed to begin.
+    assert np.isfinite(first.stage(1)[0]).all()
+    deadline = time.monotonic() + 10
+    while gates.inside != {"stage1", "stage2"} and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert gates.inside == {"stage1", "stage2"}
+    gates.gates["stage1"].release()
+    gates.gates["stage2"].release(2)
+    plain = HostCascade(Bundle(), Smooth())
+    for pending, box in ((first, BOXES[:1]), (second, BOXES[1:2])):
+        np.testing.assert_array_equal(pending.result().joints, plain(frame, box).joints)
+
+
+def test_the_hand_over_is_bounded(gated, frame):
+    cascade, gates = gated
+    sent = []
+
+    def send():
+        for _ in range(9):
+            cascade.submit(frames_of(frame), BOXES[:1], np.zeros(1, np.int64))
+            sent.append(1)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    thread.join(0.3)
+    # One being estimated, one waiting.
+    assert len(sent) == 2
+    for gate in gates.gates.values():
+        gate.release(9)
+    thread.join(10)
+    assert len(sent) == 9
+
+
+def test_what_goes_wrong_in_a_stage_is_raised_where_it_is_waited_for(gated, frame):
+    cascade, gates = gated
+    gates.fails = True
+    gates.gates["stage1"].release()
+    pending = cascade.submit(frames_of(frame), BOXES[:1], np.zeros(1, np.int64))
+    for ask in (lambda: pending.stage(1), lambda: pending.stage(2), pending.result):
+        with pytest.raises(ZeroDivisionError, match="in the network"):
+            ask()
+    gates.fails = False
+    for gate in gates.gates.values():
+        gate.release(5)
+    # The workers live on.
+    assert len(cascade.submit(frames_of(frame), BOXES, np.zeros(3, np.int64)).result()) == 3
+
+
+@pytest.mark.parametrize("index", [[0], [0, 0, 1], [0, -1, 0], [0, 0, 0, 0]])
+def test_bad_frame_index(cascade, frame, index):
+    with pytest.raises(ValueError, match="frame_index must be"):
+        cascade.submit(frames_of(frame), BOXES, np.array(index))
+
+
+def test_workers_end_when_nobody_holds_the_cascade(frame):
+    others = set(stage_threads())
+    cascade = HostCascade(Bundle(), Smooth())
+    pending = cascade.submit(frames_of(frame), BOXES, np.zeros(3, np.int64))
+    assert len(pending.result()) == 3
+    assert cascade.depth == 2
+    assert cascade.pace > 0
+    own = set(stage_threads()) - others
+    assert len(own) == 2
+    del cascade
+    gc.collect()
+    for thread in own:
+        thread.join(5)
+        assert not thread.is_alive()
+
+
+def test_a_closed_cascade_takes_nothing_more(frame):
+    cascade = HostCascade(Bundle(), Smooth())
+    cascade.close()
+    cascade.close()
+    with pytest.raises(RuntimeError, match="have been closed"):
+        cascade.submit(frames_of(frame), BOXES, np.zeros(3, np.int64))

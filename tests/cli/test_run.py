@@ -225,7 +225,8 @@ def sentence(done):
     ("arguments", "says"),
     [
         ((), "Neither --source nor --camera"),
-        (("--source", "sample", "--camera", "0"), "Both --source and --camera"),
+        (("--source", "sample", "--policy", "newest"), "'newest' is no drop policy"),
+        (("--source", "clip.avi", "--source", "missing.mp4"), "no file or folder 'missing.mp4'"),
         (("--source", "missing.mp4"), "no file or folder 'missing.mp4'"),
         (("--source", "text.mp4"), "'text.mp4' cannot be read as a video"),
         (("--source", "half.mp4"), "'half.mp4' cannot be read as a video"),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from edgepose.people.tracker import Tracker, TrackerOptions
+from edgepose.skeleton import COCO17
 from edgepose.types import Person
 from tests.people.world import Actor, World, standing
 
@@ -25,7 +26,7 @@ def who(frames):
 
 @pytest.mark.parametrize("fps", [15, 30, 60])
 def test_a_walker_keeps_one_id(fps):
-    frames = World(Actor(walking(200, 300)), fps=fps).run(Tracker(), 4)
+    frames = World(Actor(walking(200, 300)), fps=fps).run(Tracker(COCO17), 4)
     # Two frames until the person is confirmed.
     assert all(f == {} for f in frames[:2])
     assert all(f == {1: 0} for f in frames[2:])
@@ -33,7 +34,7 @@ def test_a_walker_keeps_one_id(fps):
 
 def test_several_keep_their_ids():
     world = World(Actor(walking(200, 120)), Actor(still(900)), Actor(walking(1700, -100, 700), 300))
-    turned = who(world.run(Tracker(), 3))
+    turned = who(world.run(Tracker(COCO17), 3))
     assert turned[-1].keys() == {0, 1, 2}
     assert all(t == turned[-1] for t in turned[2:])
 
@@ -43,7 +44,7 @@ def test_several_keep_their_ids():
 def test_who_crosses_comes_out_with_the_own_id(fps, speed, seed):
     behind = Actor(lambda t: (800 - speed * t, 560.0))
     world = World(Actor(walking(400, speed)), behind, fps=fps, seed=seed)
-    frames = world.run(Tracker(), 400 / speed)
+    frames = world.run(Tracker(COCO17), 400 / speed)
     assert frames[5] == {1: 0, 2: 1}
     assert frames[-1] == {1: 0, 2: 1}
     assert all(set(f) <= {1, 2} for f in frames)
@@ -54,7 +55,7 @@ def test_an_id_survives_a_short_loss(gap):
     def path(t):
         return None if 1 <= t < 1 + gap else (300 + 200 * t, 540.0)
 
-    frames = World(Actor(path)).run(Tracker(), 3)
+    frames = World(Actor(path)).run(Tracker(COCO17), 3)
     assert frames[20] == {1: 0}
     assert frames[-1] == {1: 0}
     # Found again at most a few frames after coming back.
@@ -63,40 +64,40 @@ def test_an_id_survives_a_short_loss(gap):
 
 
 def test_who_comes_back_late_is_somebody_new():
-    frames = World(Actor(lambda t: None if 1 <= t < 3 else (300.0, 540.0))).run(Tracker(), 4)
+    frames = World(Actor(lambda t: None if 1 <= t < 3 else (300.0, 540.0))).run(Tracker(COCO17), 4)
     assert frames[20] == {1: 0}
     assert frames[-1] == {2: 0}
 
 
 def test_nobody_is_shown_long_after_leaving():
-    frames = World(Actor(lambda t: None if t >= 1 else (300.0, 540.0))).run(Tracker(), 2)
+    frames = World(Actor(lambda t: None if t >= 1 else (300.0, 540.0))).run(Tracker(COCO17), 2)
     assert all(f == {} for f in frames[30 + 6 :])
 
 
 def test_walking_out_of_the_frame_and_another_walking_in():
     leaving = Actor(lambda t: (1700 + 300 * t, 540.0) if t < 1.5 else None)
     entering = Actor(lambda t: (-100 + 300 * t, 540.0) if t > 0.5 else None)
-    frames = World(leaving, entering).run(Tracker(), 4)
+    frames = World(leaving, entering).run(Tracker(COCO17), 4)
     assert 1 in frames[10]
     assert list(frames[-1].values()) == [1]
     assert 1 not in frames[-1]
 
 
 def test_a_phantom_of_the_detector_is_never_shown():
-    frames = World(Actor(still(900), phantom=True), Actor(still(300))).run(Tracker(), 2)
+    frames = World(Actor(still(900), phantom=True), Actor(still(300))).run(Tracker(COCO17), 2)
     assert all(set(f.values()) <= {1} for f in frames)
     assert frames[-1] == {1: 1}
 
 
 def test_a_detection_of_one_frame_is_never_shown():
-    frames = World(Actor(lambda t: (300.0, 540.0) if t < 0.04 else None)).run(Tracker(), 1)
+    frames = World(Actor(lambda t: (300.0, 540.0) if t < 0.04 else None)).run(Tracker(COCO17), 1)
     assert all(f == {} for f in frames)
 
 
 def test_an_unsure_detection_must_be_seen_again():
     joints = standing((500, 500), 400)
     for score, again, shown in [(0.9, False, True), (0.5, True, True), (0.5, False, False)]:
-        tracker, looked = Tracker(), []
+        tracker, looked = Tracker(COCO17), []
         for n in range(8):
             rows = None
             if tracker.wants_detector():
@@ -109,7 +110,11 @@ def test_an_unsure_detection_must_be_seen_again():
 
 
 def test_a_good_pose_outlives_a_blind_detector_for_a_while():
-    tracker, joints, shown = Tracker(TrackerOptions(trust=1.0)), standing((500, 500), 400), []
+    tracker, joints, shown = (
+        Tracker(COCO17, TrackerOptions(trust=1.0)),
+        standing((500, 500), 400),
+        [],
+    )
     for n in range(90):
         rows = [[430, 300, 570, 700, 0.9]] if n < 15 else np.zeros((0, 5))
         _, people = feed(tracker, n / 30, rows if tracker.wants_detector() else None, [joints])
@@ -120,7 +125,7 @@ def test_a_good_pose_outlives_a_blind_detector_for_a_while():
 
 def test_max_persons():
     actors = [Actor(still(150 + 220 * i)) for i in range(8)]
-    frames = World(*actors).run(Tracker(TrackerOptions(max_persons=3)), 1)
+    frames = World(*actors).run(Tracker(COCO17, TrackerOptions(max_persons=3)), 1)
     assert max(len(f) for f in frames) == 3
     assert frames[-1].keys() == {1, 2, 3}
 
@@ -128,7 +133,7 @@ def test_max_persons():
 def test_the_detector_runs_when_it_should():
     options = TrackerOptions(detect_every=10, search_every=3)
     tracker, world = (
-        Tracker(options),
+        Tracker(COCO17, options),
         World(Actor(lambda t: (300.0, 540.0) if 1 <= t < 2 else None)),
     )
     looked = []
@@ -147,7 +152,7 @@ def test_the_detector_runs_when_it_should():
 
 
 def test_detect_every_frame():
-    tracker, world = Tracker(TrackerOptions(detect_every=1)), World(Actor(still(300)))
+    tracker, world = Tracker(COCO17, TrackerOptions(detect_every=1)), World(Actor(still(300)))
     for n in range(5):
         assert tracker.wants_detector()
         boxes = tracker.propose(n / 30, world.detect(0))
@@ -164,7 +169,7 @@ def feed(tracker, t, detections, joints, score=0.8):
 
 
 def test_two_tracks_on_one_person_become_one():
-    tracker = Tracker()
+    tracker = Tracker(COCO17)
     left, right = standing((500, 500), 400), standing((700, 500), 400)
     found = [[430, 300, 570, 700, 0.9], [630, 300, 770, 700, 0.8]]
     for n in range(20):
@@ -179,7 +184,7 @@ def test_two_tracks_on_one_person_become_one():
 
 
 def test_a_second_box_on_one_person_is_never_shown():
-    tracker = Tracker()
+    tracker = Tracker(COCO17)
     joints = standing((500, 500), 400)
     # The detector sees the person once or twice, as a whole and in part.
     found = [[430, 300, 570, 700, 0.9], [450, 420, 550, 700, 0.7]]
@@ -190,7 +195,7 @@ def test_a_second_box_on_one_person_is_never_shown():
 
 
 def test_the_score_combines_detector_and_pose():
-    tracker = Tracker()
+    tracker = Tracker(COCO17)
     joints = standing((500, 500), 400)
     for n in range(4):
         _, people = feed(
@@ -202,7 +207,7 @@ def test_the_score_combines_detector_and_pose():
 
 
 def test_a_pose_that_is_not_finite_is_not_shown_and_not_followed():
-    tracker = Tracker()
+    tracker = Tracker(COCO17)
     joints = standing((500, 500), 400)
     for n in range(5):
         feed(tracker, n / 30, [[430, 300, 570, 700, 0.9]] if n == 0 else None, [joints])
@@ -214,7 +219,7 @@ def test_a_pose_that_is_not_finite_is_not_shown_and_not_followed():
 
 
 def test_a_slipped_pose_starts_again_from_the_detector():
-    tracker = Tracker()
+    tracker = Tracker(COCO17)
     joints = standing((500, 500), 400)
     found = [[430, 300, 570, 700, 0.9]]
     for n in range(5):
@@ -227,20 +232,20 @@ def test_a_slipped_pose_starts_again_from_the_detector():
 
 @pytest.mark.parametrize("rows", [[], [[5, 5, 5, 50, 0.9]], [[50, 5, 20, 50, 0.9]]])
 def test_no_or_empty_detections(rows):
-    tracker = Tracker()
+    tracker = Tracker(COCO17)
     boxes, people = feed(tracker, 0.0, np.array(rows).reshape(-1, 5), [])
     assert boxes.shape == (0, 4)
     assert people == []
 
 
 def test_poses_must_fit_the_boxes():
-    tracker = Tracker()
+    tracker = Tracker(COCO17)
     with pytest.raises(ValueError, match="0 poses were asked for"):
         tracker.update(0, np.zeros((1, 17, 2)), np.zeros((1, 17)), (10, 10))
 
 
 def test_a_step_of_one_person_is_quick():
-    tracker, world = Tracker(), World(Actor(walking(300, 100)))
+    tracker, world = Tracker(COCO17), World(Actor(walking(300, 100)))
     world.run(tracker, 0.5)
     joints = standing((350, 540), 400)[None]
     scores = np.full((1, 17), 0.8, np.float32)

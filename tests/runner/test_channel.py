@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from edgepose.runner.channel import Channel, DropPolicy, EndOfStreamError
+from edgepose.runner.channel import Channel, EndOfStreamError
 
 
 def drain(channel):
@@ -29,16 +29,6 @@ def test_never_drops_and_never_holds_more_than_its_capacity():
     assert drain(channel) == list(range(200))
     thread.join(5)
     assert max(held) <= 2
-    assert channel.dropped == 0
-
-
-def test_oldest_keeps_the_newest_and_counts():
-    channel = Channel(2, DropPolicy.OLDEST)
-    for i in range(10):
-        assert channel.put(i)
-    channel.finish()
-    assert drain(channel) == [8, 9]
-    assert channel.dropped == 8
 
 
 def test_an_error_comes_after_what_was_written_before_it():

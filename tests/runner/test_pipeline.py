@@ -1,44 +1,17 @@
 import threading
 import time
 
-import numpy as np
 import pytest
 
 from edgepose.errors import SourceError
-from edgepose.runner.channel import DropPolicy
-from edgepose.runner.pipeline import Pipeline
+from edgepose.runner.lifecycle import Patience
+from edgepose.runner.policy import ALL, parse_policy
 from edgepose.sources.open import open_source
-from edgepose.sources.source import Source
-from edgepose.types import Frame
-from tests.conftest import front_person
+from tests.people.scene import SceneCascade, SceneDetector, frame
+from tests.people.world import Actor, World
+from tests.runner.feeds import Counting, Slow, nobody, pipeline
 
-
-class Counting(Source):
-    """Numbers as 4 x 4 frames; ``fails`` after so many, ``period`` seconds apart."""
-
-    name, width, height = "counting", 4, 4
-
-    def __init__(self, length=20, live=False, period=0.0, fails=None):
-        self.length, self.live, self.period, self.fails = length, live, period, fails
-        self.given = 0
-        self.closed = False
-
-    def __iter__(self):
-        for i in range(self.length):
-            if self.fails == i:
-                raise SourceError("It broke.")
-            if self.period:
-                time.sleep(self.period)
-            self.given += 1
-            image = np.full((4, 4, 3), i % 256, np.uint8)
-            yield Frame(image, i, i / 30, time.perf_counter())
-
-    def close(self):
-        self.closed = True
-
-
-def nobody(frame, seconds):
-    return [], {"stage 1": 0.001}
+QUICK = Patience(stalled=0.1, first=0.02, longest=0.1)
 
 
 @pytest.fixture(autouse=True)
@@ -52,136 +25,227 @@ def no_thread_stays():
 
 
 def test_a_file_keeps_every_frame_however_slow_the_reader():
-    source = Counting(20)
-    with Pipeline(source, nobody) as pipeline:
-        assert pipeline.policy is DropPolicy.NEVER
+    with pipeline(Counting(20)) as run:
         seen = []
-        for result in pipeline:
+        for result in run:
             time.sleep(0.005)
             seen.append((result.index, int(result.frame[0, 0, 0])))
     assert seen == [(i, i) for i in range(20)]
-    assert pipeline.stats.frames == 20
-    assert pipeline.stats.dropped == 0
+    assert run.stats.frames == 20
+    assert run.stats.dropped == 0
 
 
 def test_few_frames_wait_at_a_time():
     source = Counting(100)
-    with Pipeline(source, nobody, depth=2) as pipeline:
-        for result in pipeline:
+    with pipeline(source) as run:
+        for result in run:
             time.sleep(0.002)
-            # Being made, waiting twice two, being estimated, and the one in hand.
-            assert source.given - result.index <= 8
+            # Being made, two waiting, two in flight, one in hand, two waiting to be read.
+            assert source.given - result.index <= 9
 
 
 def test_a_live_source_gives_the_newest_and_counts_what_it_drops():
     source = Counting(60, live=True, period=0.004)
-
-    def slow(frame, seconds):
-        time.sleep(0.03)
-        return nobody(frame, seconds)
-
-    with Pipeline(source, slow) as pipeline:
-        assert pipeline.policy is DropPolicy.OLDEST
-        indices = [result.index for result in pipeline]
+    with pipeline(source, detector=Slow(0.03)) as run:
+        indices = [result.index for result in run]
     assert indices == sorted(indices)
     assert len(indices) < 40
     assert indices[-1] == 59
-    assert pipeline.stats.dropped == 60 - len(indices)
-    ages = {t.stage: t for t in pipeline.stats.timings()}["frame age"]
+    (stats,) = run.stats.sources
+    assert stats.dropped == 60 - len(indices)
     # One frame is being estimated and one waits: nothing gets old.
-    assert ages.p95 < 150
+    assert stats.age(95) < 200
+    assert stats.state == "ended"
 
 
-def test_results_carry_persons_times_and_stages():
-    person = front_person((0, 0, 4, 4))
-    with Pipeline(Counting(3), lambda f, s: ([person], {"stage 1": 0.5})) as pipeline:
-        results = list(pipeline)
-    assert [r.time for r in results] == [0, 1 / 30, 2 / 30]
-    assert results[0].people == [person]
-    assert results[0].seconds["stage 1"] == 0.5
-    assert {"decode", "stage 1", "output"} <= set(results[0].seconds)
-    assert pipeline.stats.people == {1}
+def test_under_the_policy_all_a_live_source_drops_nothing():
+    with pipeline(Counting(20, live=True), detector=Slow(0.01), policy=ALL) as run:
+        assert [result.index for result in run] == list(range(20))
+    assert run.stats.dropped == 0
+
+
+def test_under_max_age_nothing_old_is_estimated():
+    source = Counting(60, live=True, period=0.004)
+    policy = parse_policy("max-age=40")
+    with pipeline(source, detector=Slow(0.03), policy=policy) as run:
+        indices = [result.index for result in run]
+    assert run.stats.dropped == 60 - len(indices) > 20
+    assert run.stats.sources[0].age(50) < 40 + 150
+
+
+class Watched(Counting):
+    """Frames that a made-up scene can read."""
+
+    def __iter__(self):
+        for n in range(self.length):
+            yield frame(n, size=(1920, 1080))
+
+
+def test_results_carry_persons_times_and_steps():
+    worlds = [World(Actor(lambda t: (300 + 90 * t, 540.0)))]
+    with pipeline(Watched(8), detector=SceneDetector(worlds), cascade=SceneCascade(worlds)) as run:
+        results = list(run)
+    assert [r.time for r in results] == [n / 30 for n in range(8)]
+    assert [[p.id for p in r.people] for r in results] == [[]] * 2 + [[1]] * 6
+    steps = list(results[0].seconds)
+    assert steps == ["decode", "detect", "stage 1", "stage 2", "track", "output"]
+    assert run.stats.people == 1
 
 
 def test_an_error_of_the_source_comes_after_its_results():
     seen = []
-    with (
-        pytest.raises(SourceError, match="It broke"),
-        Pipeline(Counting(9, fails=5), nobody) as run,
-    ):
-        seen.extend(r.index for r in run)
+
+    def read(run):
+        with run:
+            seen.extend(r.index for r in run)
+
+    run = pipeline(Counting(9, fails=5))
+    with pytest.raises(SourceError, match="It broke"):
+        read(run)
     # extend() is cut off by the error; the statistics know what was given.
     assert run.stats.frames == 5
+    assert run.stats.sources[0].state == "failed"
+
+
+def test_several_sources_are_told_apart_and_one_that_dies_does_not_stop_the_others():
+    sources = [Counting(9, fails=3, name="bad"), Counting(12, name="good"), Counting(7)]
+    seen = []
+
+    def read(run):
+        with run:
+            for result in run:
+                seen.append((result.source, result.index))  # noqa: PERF401 - it breaks off
+
+    run = pipeline(*sources)
+    with pytest.raises(SourceError, match="It broke"):
+        read(run)
+    expected = [(s, n) for n in range(12) for s, most in enumerate((3, 12, 7)) if n < most]
+    assert seen == expected
+    assert [s.state for s in run.stats.sources] == ["failed", "ended", "ended"]
+
+
+def test_a_lost_camera_is_opened_again_and_time_runs_on():
+    made = []
+
+    def reopen():
+        made.append(len(made))
+        if len(made) % 2:
+            raise SourceError("Not yet.")
+        fails = 6 if len(made) < 4 else None
+        return Counting(8, live=True, period=0.002, fails=fails, size=(8, 6))
+
+    first = Counting(9, live=True, period=0.002, fails=4)
+    with pipeline(first, reopen={0: reopen}, policy=ALL, patience=QUICK) as run:
+        results = []
+        for result in run:
+            results.append(result)
+            if len(results) == 17:
+                run.stop()
+    assert [r.index for r in results][:17] == list(range(17))
+    times = [r.time for r in results]
+    assert times == sorted(times)
+    assert times[4] - times[3] > 0.02  # it was away that long
+    assert results[3].frame.shape == (4, 4, 3)
+    assert results[4].frame.shape == (6, 8, 3)
+    assert first.closed
+    assert run.stats.sources[0].reconnects == 2
+
+
+def test_a_camera_that_is_given_up_fails_and_the_others_go_on():
+    def reopen():
+        raise SourceError("Still gone.")
+
+    gone, there = Counting(9, live=True, fails=2), Counting(60, live=True, period=0.005)
+    patience = Patience(first=0.01, longest=0.02, give_up=0.1)
+    run = pipeline(gone, there, reopen={0: reopen}, patience=patience, policy=ALL)
+
+    def read():
+        with run:
+            return list(run)
+
+    with pytest.raises(SourceError, match="Still gone"):
+        read()
+    assert [s.frames for s in run.stats.sources] == [2, 60]
+    assert [s.state for s in run.stats.sources] == ["failed", "ended"]
+
+
+def test_a_stalled_camera_is_seen_and_does_not_hold_up_the_others():
+    release = threading.Event()
+    stalling = Counting(6, live=True, hangs=(3, release))
+    states = []
+    with pipeline(stalling, Counting(100, live=True, period=0.01), patience=QUICK) as run:
+        for result in run:
+            states.append(run.stats.sources[0].state)
+            if result.source == 1 and result.index > 70:
+                release.set()
+    release.set()
+    assert "stalled" in states
+    assert run.stats.sources[0].stalls == 1
+    assert run.stats.sources[0].frames == 6 - run.stats.sources[0].dropped
+    assert run.stats.sources[1].frames > 80
 
 
 def test_an_error_of_the_estimator_reaches_the_caller():
-    def fails(frame, seconds):
-        if frame[0, 0, 0] == 3:
+    def fails(image):
+        if image[0, 0, 0] == 5:
             raise ZeroDivisionError("in the network")
-        return nobody(frame, seconds)
+        return nobody(image)
 
-    with Pipeline(Counting(), fails) as run:
+    with pipeline(Counting(), detector=fails) as run:
         results = iter(run)
         assert [next(results).index for _ in range(3)] == [0, 1, 2]
         with pytest.raises(ZeroDivisionError, match="in the network"):
-            next(results)
+            list(results)
 
 
 def test_an_error_of_the_reader_stops_the_threads():
-    pipeline = Pipeline(Counting(1000, period=0.001), nobody)
+    run = pipeline(Counting(1000, period=0.001))
 
     def read():
-        with pipeline:
-            for _ in pipeline:
+        with run:
+            for _ in run:
                 raise KeyError("output")
 
     with pytest.raises(KeyError):
         read()
-    assert not pipeline.reading
+    assert not run.reading
 
 
 def test_stop_lets_what_is_on_its_way_arrive():
     source = Counting(10_000, period=0.001)
     indices = []
-    with Pipeline(source, nobody) as pipeline:
-        for result in pipeline:
+    with pipeline(source) as run:
+        for result in run:
             indices.append(result.index)
             if result.index == 5:
-                pipeline.stop()
+                run.stop()
     assert indices == list(range(len(indices)))
-    assert 6 <= len(indices) <= 15
+    assert 6 <= len(indices) <= 18
 
 
 @pytest.mark.parametrize("live", [False, True])
-def test_max_frames(live):
-    source = Counting(500, live=live, period=0.001)
-    with Pipeline(source, nobody, max_frames=7) as pipeline:
-        assert len(list(pipeline)) == 7
-    assert source.given < 60
+def test_max_frames_of_every_source(live):
+    sources = [Counting(500, live=live, period=0.001) for _ in range(2)]
+    with pipeline(*sources, max_frames=7, policy=ALL) as run:
+        assert sorted(r.source for r in run) == [0] * 7 + [1] * 7
+    assert all(source.given < 60 for source in sources)
 
 
 def test_a_source_that_hangs_does_not_hang_the_run():
     release = threading.Event()
-
-    class Hanging(Counting):
-        def __iter__(self):
-            yield from super().__iter__()
-            release.wait(20)
-
     try:
         begun = time.monotonic()
-        with Pipeline(Hanging(2), nobody) as pipeline:
-            for result in pipeline:
-                if result.index == 1:
-                    pipeline.stop()
-            assert pipeline.reading
+        with pipeline(Counting(9, live=True, hangs=(3, release))) as run:
+            for _ in run:
+                run.stop()
+            assert run.reading
         assert time.monotonic() - begun < 8
     finally:
         release.set()
 
 
 def test_closing_early_or_never_starting_is_safe(clip):
-    Pipeline(Counting(), nobody).close()
-    with open_source(clip) as source, Pipeline(source, nobody) as pipeline:
-        assert next(iter(pipeline)).index == 0
-    assert not pipeline.reading
+    pipeline(Counting()).close()
+    with open_source(clip) as source, pipeline(source) as run:
+        assert next(iter(run)).index == 0
+    assert not run.reading

@@ -1,0 +1,62 @@
+"""The detector on a thread of its own: it looks while the cascade goes on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+
+from edgepose.cascade.workers import Workers
+from edgepose.people.detector import PersonDetector
+from edgepose.types import Float, Frame
+
+
+class Look:
+    """What the detector finds in some frames, once it has looked."""
+
+    def __init__(self, frames: Sequence[Frame], step: int) -> None:
+        self.frames, self.step = list(frames), step
+        self._found: list[tuple[Frame, Float, float]] = []
+        self._error: BaseException | None = None
+        self._done = threading.Event()
+
+    @property
+    def done(self) -> bool:
+        """Whether :meth:`result` does not wait."""
+        return self._done.is_set()
+
+    def result(self) -> list[tuple[Frame, Float, float]]:
+        """Frame, boxes and scores (n, 5), and seconds; waits, and raises what the detector did."""
+        self._done.wait()
+        if self._error is not None:
+            raise self._error
+        return self._found
+
+    def run(self, detector: PersonDetector) -> None:
+        """Look; what goes wrong is raised where the result is waited for."""
+        try:
+            for frame in self.frames:
+                start = time.perf_counter()
+                found = detector(frame.image)
+                self._found.append((frame, found, time.perf_counter() - start))
+        except BaseException as error:  # noqa: BLE001
+            self._error = error
+        finally:
+            self._done.set()
+
+
+class Lookout:
+    """Runs a detector beside everything else; looks are done in the order of their beginning."""
+
+    def __init__(self, detector: PersonDetector) -> None:
+        self._workers: Workers[Look] = Workers("detector", [lambda look: look.run(detector)])
+
+    def begin(self, frames: Sequence[Frame], step: int) -> Look:
+        """Look at ``frames`` of the estimator's step ``step``."""
+        look = Look(frames, step)
+        self._workers.put(look)
+        return look
+
+    def close(self) -> None:
+        """End the thread, after the look that is under way."""
+        self._workers.close()

@@ -1,0 +1,40 @@
+"""What the tracker lives by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TrackerOptions:
+    """What the tracker lives by. Times are in seconds, so that they hold at any frame rate."""
+
+    detect_every: int = 20
+    """Frames from one run of the detector to the next while all is well."""
+    search_every: int = 3
+    """The same while nobody is followed, or somebody lost may come back."""
+    max_persons: int = 5
+    start_score: float = 0.4
+    """A detection under this starts nobody (it may still confirm somebody)."""
+    min_score: float = 0.25
+    """A pose whose mean joint score is under this is poor."""
+    confirm: int = 3
+    """Good poses in a row that a new person needs before being shown."""
+    confirm_score: float = 0.53
+    """The ``min_score`` of these."""
+    confirm_person: float = 0.6
+    """Their least score of detector and pose together."""
+    sure_score: float = 0.7
+    """A new person's detection under this must be seen again, two frames later."""
+    patience: float = 0.15
+    """How long a shown person may be poor before being given up as lost."""
+    trust: float = 2.0
+    """How long a good pose is believed against a detector that sees nobody there."""
+    keep: float = 1.0
+    """How long a lost person's id waits for a detection near where the person would be."""
+    fresh: float = 0.5
+    """How long a person who was begun or found again must prove to be nobody else's double."""
+    same_pose: float = 0.06
+    """Two persons whose joints are this near each other, in box diagonals, are one."""
+    same_box: float = 0.6
+    """The overlap from which a fresh person is taken for a double."""

@@ -1,0 +1,127 @@
+"""What the tracker remembers of one person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edgepose.people.motion import Motion
+from edgepose.types import Float
+
+_LIMB_MEMORY = 1.0  # seconds over which the lengths of limbs are averaged
+
+
+@dataclass(eq=False)
+class Track:
+    """One person, shown or not yet; times in seconds, boxes (4,) in pixels."""
+
+    box: Float
+    """Of the newest good pose, or of the detection that began the track."""
+    found: float
+    """The detector's score for the person, a running mean."""
+    seen: float
+    """Time of the newest good pose or detection."""
+    since: float
+    """When it was begun or found again."""
+    supported: float
+    """When the detector last saw it."""
+    id: int = 0
+    """0 until confirmed."""
+    joints: Float | None = None
+    limbs: Float | None = None
+    """(m,) pixels: the limbs' lengths, averaged over a second."""
+    good: int = 0
+    poor_since: float | None = None
+    sightings: int = 1
+    """Runs of the detector that saw it."""
+    misses: int = 0
+    """Runs of the detector in a row that did not."""
+    lost: bool = False
+    starts: int = 1
+    """How often it was put on a detection: poses asked for before speak no more for it."""
+    ahead: tuple[float, Float] | None = None
+    """Time and box of a first estimate that is newer than ``box``."""
+    twin: tuple[Track, float, Float, Float] | None = None
+    """Another track on the same pose: who, since when, and both velocities at that time."""
+    motion: Motion = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.motion = Motion(self.centre, self.length)
+
+    @property
+    def centre(self) -> Float:
+        """(2,) pixels."""
+        return np.asarray((self.box[:2] + self.box[2:]) / 2, np.float32)
+
+    @property
+    def length(self) -> float:
+        """Of the box's longer side, pixels."""
+        return max(1.0, float(np.max(self.box[2:] - self.box[:2])))
+
+    @property
+    def diagonal(self) -> float:
+        """Of the box, pixels."""
+        return max(1.0, float(np.hypot(*(self.box[2:] - self.box[:2]))))
+
+    def predicted(self, time: float) -> Float:
+        """Box at ``time``, moved on for half a second at most."""
+        seen, box = self.seen, self.box
+        if self.ahead is not None and seen < self.ahead[0] <= time:
+            seen, box = self.ahead
+        passed = min(max(time - seen, 0.0), 0.5)
+        move = self.motion.velocity * np.float32(passed)
+        return np.asarray(box + np.concatenate((move, move)), np.float32)
+
+    def begin_again(self, time: float, box: Float) -> None:
+        """Go on from a detection: what the poses said before does not count."""
+        self.box, self.seen = box, time
+        self.joints = self.limbs = self.poor_since = self.ahead = None
+        self.lost = False
+        self.starts += 1
+        self.motion = Motion(self.centre, self.length)
+
+    def follow(self, time: float, box: Float, joints: Float, limbs: Float) -> None:
+        """Take a good pose: its box, ``joints`` (k, 2) and lengths of ``limbs`` (m,)."""
+        passed = time - self.seen
+        if self.joints is not None and passed > 0:
+            centre = np.asarray((box[:2] + box[2:]) / 2, np.float32)
+            self.motion.update(centre, passed, self.length)
+        if self.limbs is None:
+            self.limbs = limbs
+        else:
+            weight = np.float32(passed / (passed + _LIMB_MEMORY))
+            self.limbs = self.limbs + weight * (limbs - self.limbs)
+        self.box, self.joints, self.seen = box, joints, time
+        self.poor_since = None
+        self.good += 1
+
+
+def plausible(track: Track, time: float, box: Float, limbs: Float, size: tuple[int, int]) -> bool:
+    """Whether a pose can be the track's next.
+
+    It lies in the frame of ``size`` (width, height), has not jumped, and its limbs have about the
+    lengths that they had: a cascade always gives a pose, also of a person who has walked out of the
+    picture, and then it shrinks onto whatever is left.
+    """
+    area = float((box[2] - box[0]) * (box[3] - box[1]))
+    wide = min(float(box[2]), size[0]) - max(float(box[0]), 0.0)
+    high = min(float(box[3]), size[1]) - max(float(box[1]), 0.0)
+    if area <= 0 or wide <= 0 or high <= 0 or wide * high < 0.2 * area:
+        return False
+    if track.joints is None or track.limbs is None:
+        return True
+    if not 0.5 < float(np.max(box[2:] - box[:2])) / track.length < 2.0:
+        return False
+    ratio = float(np.median(limbs / np.maximum(track.limbs, 1)))
+    if not 0.6 < ratio < 1.7:
+        return False
+    expected = track.predicted(time)
+    off = float(np.hypot(*((box[:2] + box[2:]) - (expected[:2] + expected[2:])))) / 2
+    return off < (0.35 + 2 * max(time - track.seen, 0.0)) * track.length
+
+
+def limb_lengths(joints: Float, limbs: np.ndarray) -> Float:
+    """(P, m) pixels from joints (P, k, 2) and ``limbs`` (m, 2), the indices of their ends."""
+    lengths: Float = np.linalg.norm(joints[:, limbs[:, 0]] - joints[:, limbs[:, 1]], axis=-1)
+    return lengths
