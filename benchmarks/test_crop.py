@@ -8,6 +8,7 @@ held against ours without antialiasing, "area" is the expert with INTER_AREA aga
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import product
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from edgepose.crop import crop, info
 CHECKED = 5  # the first two lie over the frame's edge
 SIZES = [64, 96, 128, 220]
 RATIOS = [0.5, 0.75, 1.0, 1.25, 1.5, 2.0]
+REDUCED = [(64, 4.0), (64, 6.0), (64, 8.0), (64, 11.0)]  # persons far larger than their crop
 METHODS = methods()
 
 
@@ -56,8 +58,7 @@ def test_crop(benchmark, name, size, ratio):
     check(name, size, ratio, out)
 
 
-@pytest.mark.parametrize("ratio", RATIOS)
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("size", "ratio"), [*product(SIZES, RATIOS), *REDUCED])
 def test_ratio(size, ratio, capsys):
     times = measure(size, ratio, 40, METHODS)
     frame, boxes, out = scene(size, ratio)

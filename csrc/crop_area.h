@@ -12,47 +12,67 @@ namespace edgepose::cpu {
 // Four floats: one pixel (B, G, R) and one float of its neighbour that nobody reads.
 typedef float Pixel __attribute__((vector_size(16), aligned(4), may_alias));
 
-// row[i] (+)= sum over k < kRows of weights[k] * source[k * stride + i]
-template <bool kAdd, int kRows>
+// row[i] = sum over k < kRows of weights[k] * source[k * stride + i]
+template <int kRows>
 EDGEPOSE_INLINE void sum_rows(const std::uint8_t* source, std::ptrdiff_t stride,
                               const float* weights, std::ptrdiff_t n, float* __restrict row) {
   for (std::ptrdiff_t i = 0; i < n; ++i) {
-    float sum = kAdd ? row[i] : 0.0f;
+    float sum = 0.0f;
     for (int k = 0; k < kRows; ++k) sum += weights[k] * static_cast<float>(source[k * stride + i]);
     row[i] = sum;
   }
 }
 
-constexpr std::int32_t kMaxRows = 6;
-
-// The same for 1 to kMaxRows rows.
-template <bool kAdd>
-EDGEPOSE_INLINE void sum_some_rows(const std::uint8_t* source, std::ptrdiff_t stride,
-                                   const float* weights, std::int32_t rows, std::ptrdiff_t n,
-                                   float* row) {
-  switch (rows) {
-    case 1:
-      return sum_rows<kAdd, 1>(source, stride, weights, n, row);
-    case 2:
-      return sum_rows<kAdd, 2>(source, stride, weights, n, row);
-    case 3:
-      return sum_rows<kAdd, 3>(source, stride, weights, n, row);
-    case 4:
-      return sum_rows<kAdd, 4>(source, stride, weights, n, row);
-    case 5:
-      return sum_rows<kAdd, 5>(source, stride, weights, n, row);
-    default:
-      return sum_rows<kAdd, 6>(source, stride, weights, n, row);
+// counts[i] (+)= sum over k < kRows of source[k * stride + i]
+template <bool kAdd, int kRows>
+EDGEPOSE_INLINE void count_rows(const std::uint8_t* source, std::ptrdiff_t stride, std::ptrdiff_t n,
+                                std::uint16_t* __restrict counts) {
+  for (std::ptrdiff_t i = 0; i < n; ++i) {
+    std::uint16_t sum = kAdd ? counts[i] : std::uint16_t{0};
+    for (int k = 0; k < kRows; ++k) sum = static_cast<std::uint16_t>(sum + source[k * stride + i]);
+    counts[i] = sum;
   }
 }
 
+constexpr std::int32_t kMaxRows = 4;  // of one pass
+
+// The same for 1 to kMaxRows rows.
+template <bool kAdd>
+EDGEPOSE_INLINE void count_some_rows(const std::uint8_t* source, std::ptrdiff_t stride,
+                                     std::int32_t rows, std::ptrdiff_t n, std::uint16_t* counts) {
+  switch (rows) {
+    case 1:
+      return count_rows<kAdd, 1>(source, stride, n, counts);
+    case 2:
+      return count_rows<kAdd, 2>(source, stride, n, counts);
+    case 3:
+      return count_rows<kAdd, 3>(source, stride, n, counts);
+    default:
+      return count_rows<kAdd, 4>(source, stride, n, counts);
+  }
+}
+
+// Rows between the first and the last weigh exactly 1: they are summed as integers, four times as
+// many in a register as there are floats.
 EDGEPOSE_INLINE void vertical(const std::uint8_t* source, std::ptrdiff_t stride,
                               const float* weights, std::int32_t count, std::ptrdiff_t n,
-                              float* row) {
-  sum_some_rows<false>(source, stride, weights, std::min(count, kMaxRows), n, row);
-  for (std::int32_t k = kMaxRows; k < count; k += kMaxRows)
-    sum_some_rows<true>(source + k * stride, stride, weights + k, std::min(count - k, kMaxRows), n,
-                        row);
+                              std::uint16_t* counts, float* __restrict row) {
+  constexpr std::int32_t kMostCounted = 256;  // what 16 bits hold
+  if (count == 1) return sum_rows<1>(source, stride, weights, n, row);
+  if (count == 2) return sum_rows<2>(source, stride, weights, n, row);
+  const std::uint8_t* const last = source + (count - 1) * stride;
+  const float head = weights[0];
+  const float tail = weights[count - 1];
+  for (std::ptrdiff_t i = 0; i < n; ++i)
+    row[i] = head * static_cast<float>(source[i]) + tail * static_cast<float>(last[i]);
+  for (std::int32_t begin = 1; begin < count - 1; begin += kMostCounted) {
+    const std::int32_t end = std::min(begin + kMostCounted, count - 1);
+    count_some_rows<false>(source + begin * stride, stride, std::min(kMaxRows, end - begin), n,
+                           counts);
+    for (std::int32_t k = begin + kMaxRows; k < end; k += kMaxRows)
+      count_some_rows<true>(source + k * stride, stride, std::min(kMaxRows, end - k), n, counts);
+    for (std::ptrdiff_t i = 0; i < n; ++i) row[i] += static_cast<float>(counts[i]);
+  }
 }
 
 EDGEPOSE_INLINE Pixel load(const float* p) { return *reinterpret_cast<const Pixel*>(p); }
@@ -140,7 +160,8 @@ EDGEPOSE_INLINE void crop_area(const AreaCrop& crop, void* out) {
     if (t.count > 0 && ax.pixels > 0) {
       const std::uint8_t* source =
           frame.data + (ay.first + t.start) * frame.row_stride + 3 * ax.first;
-      vertical(source, frame.row_stride, ay.lengths.data() + t.offset, t.count, 3 * ax.pixels, row);
+      vertical(source, frame.row_stride, ay.lengths.data() + t.offset, t.count, 3 * ax.pixels,
+               crop.counts, row);
       horizontal(row, ax, width, resampled);
     } else {
       std::fill(resampled, resampled + 4 * width, 0.0f);

@@ -17,7 +17,7 @@ struct Axis {
     std::int32_t offset;  // of the first length in `lengths`
   };
 
-  static constexpr int kMaxFixedTaps = 16;
+  static constexpr int kMaxFixedTaps = 18;
 
   std::int32_t first = 0;       // first frame pixel that any output reads
   std::int32_t pixels = 0;      // how many pixels from there on

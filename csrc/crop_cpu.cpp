@@ -50,6 +50,7 @@ struct Scratch {
   Columns columns;
   std::vector<float> row, resampled, planes, coverage;
   std::vector<std::uint8_t> staged, narrow;
+  std::vector<std::uint16_t> counts;
   std::vector<OutputRow> rows;
   std::vector<Tap> taps;
 };
@@ -325,9 +326,9 @@ void crop_area(const InstructionSet& set, const Frame& frame, const Box& box, co
   float* row = grow(scratch.row, used + kSpare);
   std::fill_n(row + used, kSpare, 0.0f);
   float* planes = spec.format == Format::kFloat16 ? grow(scratch.planes, 3 * spec.width) : nullptr;
-  set.area(
-      {&frame, &spec, &scratch.x, &scratch.y, row, grow(scratch.resampled, 4 * spec.width), planes},
-      out);
+  set.area({&frame, &spec, &scratch.x, &scratch.y, grow(scratch.counts, used), row,
+            grow(scratch.resampled, 4 * spec.width), planes},
+           out);
 }
 
 }  // namespace

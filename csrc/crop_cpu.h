@@ -93,9 +93,10 @@ struct AreaCrop {
   const CropSpec* spec;
   const Axis* x;
   const Axis* y;
-  float* row;        // BGR, the vertical sums, then zeros
-  float* resampled;  // BGR-, one per output
-  float* planes;     // R, G, B rows on their way to float16
+  std::uint16_t* counts;  // BGR, sums of whole rows
+  float* row;             // BGR, the vertical sums, then zeros
+  float* resampled;       // BGR-, one per output
+  float* planes;          // R, G, B rows on their way to float16
 };
 
 struct InstructionSet {

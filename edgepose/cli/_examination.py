@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 from edgepose.bundle import Bundle
+from edgepose.crop import native
 from edgepose.engine.adapter import FLAVOURS, Flavour, installed, open_flavour
 from edgepose.engine.build import Request, choose_targets
 from edgepose.engine.cache import Cache, default_folder
@@ -65,6 +66,7 @@ def examine(folder: Path | None) -> list[Finding]:
         lambda: _gpu(found),
         lambda: _driver(found),
         lambda: _toolkit(found),
+        lambda: _kernels(found),
         *(lambda name=name: _tensorrt(name, flavours.get(name)) for name in FLAVOURS),
         lambda: _pycuda(found),
         lambda: _package("onnx", "building engines needs it: pip install onnx"),
@@ -124,6 +126,33 @@ def _toolkit(found: Driver) -> Finding:
     if found.gpus:
         step = "for installing pycuda: install the CUDA toolkit, see docs/jetson.md"
     return Finding("CUDA toolkit", "not installed", OPTIONAL, step)
+
+
+def _kernels(found: Driver) -> Finding:
+    """The CUDA kernels: whether this driver and these GPUs can run what was built."""
+    if native._cuda is None:
+        step = "needed only with a GPU"
+        if found.gpus:
+            step = "install the CUDA toolkit, then: EDGEPOSE_CUDA=1 pip install --force-reinstall ."
+        return Finding("CUDA kernels", "not built", OPTIONAL, step)
+    runtime, known = native._cuda.versions()
+    built = [int(arch) for arch in native._cuda.ARCHITECTURES.split()]
+    text = f"CUDA {runtime // 1000}.{runtime % 1000 // 10}, for {native._cuda.ARCHITECTURES}"
+    # Code runs on later GPUs of its generation, and the last one's comes as PTX too.
+    gpus = [10 * gpu.capability[0] + gpu.capability[1] for gpu in found.gpus]
+    lost = [
+        gpu
+        for gpu in gpus
+        if gpu < built[-1] and not any(a // 10 == gpu // 10 and a <= gpu for a in built)
+    ]
+    again = "pip install --force-reinstall ."
+    if known and known // 1000 < runtime // 1000:
+        step = f"update the driver, or build with the CUDA toolkit {found.cuda}: {again}"
+        return Finding("CUDA kernels", f"{text}; the driver is too old", OPTIONAL, step)
+    if lost:
+        step = f"EDGEPOSE_CUDA_ARCHS={','.join(map(str, gpus))} {again}"
+        return Finding("CUDA kernels", f"{text}, not for {lost[0]}", OPTIONAL, step)
+    return Finding("CUDA kernels", text)
 
 
 def _flavour(name: str) -> Flavour | EngineError:

@@ -11,12 +11,13 @@ import pytest
 
 from edgepose.bundle import Bundle
 from edgepose.cli import _examination
+from edgepose.crop import native
 from edgepose.engine.driver import Driver, Gpu, driver
 
 ORIN = Driver("12.6", (Gpu("Orin", (8, 7), 8 << 30),))
 
-EVERY = """system GPU CUDA-toolkit tensorrt tensorrt-rtx pycuda onnx onnxruntime openvino OpenCV
-cameras bundle engines"""
+EVERY = """system GPU CUDA-toolkit CUDA-kernels tensorrt tensorrt-rtx pycuda onnx onnxruntime
+openvino OpenCV cameras bundle engines"""
 
 
 def doctor(*arguments):
@@ -35,7 +36,7 @@ def test_on_this_machine():
     assert done.stdout.count("\n") == 1
     found = {f["what"]: f for f in json.loads(done.stdout)}
     for word in EVERY.split():
-        what = word.replace("-toolkit", " toolkit")
+        what = word.replace("CUDA-", "CUDA ")
         assert found[what]["found"]
         assert found[what]["state"] in ("ok", "missing")
     assert Bundle().name in found["bundle"]["found"]
@@ -116,3 +117,30 @@ def test_a_crop_path_that_is_not_there_is_found(monkeypatch):
     (kernel,) = [f for f in json.loads(done.stdout) if f["what"] == "crop kernel"]
     assert "abacus" in kernel["found"]
     assert kernel["next"] == "unset EDGEPOSE_CPU"
+
+
+@pytest.mark.parametrize(
+    ("archs", "runtime", "driver_version", "words"),
+    [
+        ("80 87 90", 12060, 12060, None),
+        ("80", 13000, 13010, None),  # code for 80 runs on 87
+        ("75", 12060, 12020, None),  # by PTX, and within CUDA 12
+        ("80 87", 13000, 12060, ("driver is too old", "build with the CUDA toolkit 12.6")),
+        ("90", 12060, 12060, ("not for 87", "EDGEPOSE_CUDA_ARCHS=87")),
+    ],
+)
+def test_whether_the_kernels_run_here(monkeypatch, archs, runtime, driver_version, words):
+    module = SimpleNamespace(ARCHITECTURES=archs, versions=lambda: (runtime, driver_version))
+    monkeypatch.setattr(native, "_cuda", module)
+    finding = _examination._kernels(ORIN)
+    assert archs in finding.found
+    assert (finding.state == "ok") == (words is None) == (finding.next == "")
+    if words:
+        assert words[0] in finding.found
+        assert words[1] in finding.next
+
+
+def test_kernels_that_are_not_built(monkeypatch):
+    monkeypatch.setattr(native, "_cuda", None)
+    assert "EDGEPOSE_CUDA=1" in _examination._kernels(ORIN).next
+    assert "only with a GPU" in _examination._kernels(Driver("", ())).next
