@@ -27,7 +27,12 @@ from setuptools.errors import CompileError
 
 NAME = "edgepose._cuda"
 ROOT = Path(__file__).resolve().parent
-SOURCES = ["csrc/boxes_cuda.cu", "csrc/crop_cuda.cu", "csrc/cuda_bindings.cpp"]
+SOURCES = [
+    "csrc/boxes_cuda.cu",
+    "csrc/crop_cuda.cu",
+    "csrc/cuda_bindings.cpp",
+    "csrc/cuda_device.cpp",
+]
 DEPENDS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "csrc").glob("*.h"))
 DEFAULT_ARCHITECTURES = ("75", "80", "86", "87", "89", "90", "100", "110", "120")
 

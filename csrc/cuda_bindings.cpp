@@ -13,6 +13,7 @@
 
 #include "crop_cuda.h"
 #include "cuda_check.h"
+#include "cuda_device.h"
 #include "dlpack.h"
 #include "kernel_bindings.h"
 
@@ -238,6 +239,7 @@ py::capsule to_dlpack(py::object owner, Address pointer, std::vector<std::int64_
 PYBIND11_MODULE(_cuda, m) {
   m.doc() = "edgepose's CUDA kernels; use them through edgepose.crop.cuda.";
   edgepose::bind_kernels(m);
+  edgepose::bind_device(m);
   m.attr("ARCHITECTURES") = EDGEPOSE_CUDA_ARCHS;
   m.def("device_count", &device_count);
   m.def("versions", &versions);

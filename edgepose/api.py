@@ -7,11 +7,15 @@ import functools
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 from edgepose.backends import Backend, default_threads, open_backend
+from edgepose.backends.auto import open_auto
 from edgepose.bundle import Bundle
 from edgepose.cascade import Cascade
+from edgepose.cascade.device import DeviceCascade
 from edgepose.cascade.host import HostCascade
+from edgepose.cuda.network import DeviceBackend
 from edgepose.people.detector import Detector, PersonDetector
 from edgepose.people.estimator import Estimator
 from edgepose.people.follower import Follower, Memory, Stills
@@ -33,19 +37,31 @@ def load(
     threads: int | None = None,
     *,
     check: bool = False,
-) -> HostCascade:
+) -> HostCascade | DeviceCascade:
     """Load a cascade.
 
-    ``bundle``: a folder, None for the shipped one. ``backend``: a name, "auto" for onnxruntime, or
-    one that is open. ``threads`` per network, None: the cores shared among the stages, which work
-    side by side. ``check``: run the golden pairs. Raises BundleError or BackendError with the
-    remedy.
+    ``bundle``: a folder, None for the shipped one. ``backend``: a name or one that is open; "auto"
+    takes a GPU whose engines are built, or else onnxruntime, and says why in ``description``.
+    ``threads`` per network, None: the cores shared among the stages, which work side by side.
+    ``check``: run the golden pairs. On a backend with a device the whole cascade runs there. Raises
+    BundleError or BackendError with the remedy.
     """
     loaded = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
-    runtime = _runtime(loaded, backend, threads)
+    runtime, why = _runtime(loaded, backend, threads)
     if check:
         verify_golden(loaded, runtime)
-    return HostCascade(loaded, runtime)
+    cascade = _cascade(loaded, runtime)
+    if why:
+        cascade.description += f" (auto: {why})"
+    return cascade
+
+
+def _cascade(bundle: Bundle, runtime: Backend) -> HostCascade | DeviceCascade:
+    """On the device that a runtime has, if it has one that can take all of it."""
+    device = getattr(runtime, "device", None)
+    if device is None or not device.graphs:
+        return HostCascade(bundle, runtime)
+    return DeviceCascade(bundle, cast(DeviceBackend, runtime))
 
 
 def load_detector(
@@ -55,19 +71,24 @@ def load_detector(
 ) -> Detector:
     """Load a bundle's person detector; arguments and errors as for :func:`load`."""
     loaded = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
-    return Detector.load(loaded, _runtime(loaded, backend, threads))
+    return Detector.load(loaded, _runtime(loaded, backend, threads)[0])
 
 
-def _runtime(bundle: Bundle, backend: str | Backend, threads: int | None) -> Backend:
-    """An open backend as it is, a name opened; engines that are built on the way are measured."""
+def _runtime(bundle: Bundle, backend: str | Backend, threads: int | None) -> tuple[Backend, str]:
+    """An open backend as it is, a name opened, and for "auto" why it is that one.
+
+    Engines that are built on the way are measured.
+    """
     if not isinstance(backend, str):
-        return backend
+        return backend, ""
     threads = threads or default_threads(len(bundle.manifest.stages))
+    if backend == "auto":
+        return open_auto(bundle, threads)
     if backend != "tensorrt":
-        return open_backend(backend, threads)
+        return open_backend(backend, threads), ""
     from edgepose.verify.engines import Verifier
 
-    return open_backend(backend, threads, check=Verifier)
+    return open_backend(backend, threads, check=Verifier), ""
 
 
 def estimator(

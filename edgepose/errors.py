@@ -31,5 +31,9 @@ class DataError(EdgeposeError):
     """A data set or annotation file is missing or malformed."""
 
 
+class DeviceError(BackendError):
+    """A GPU is not there, out of memory, or cannot do what was asked of it."""
+
+
 class EngineError(BackendError):
     """A TensorRT engine cannot be built, does not fit this machine, or is damaged."""

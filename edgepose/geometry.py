@@ -15,6 +15,9 @@ from edgepose.types import Float
 MAX_SIDE = 8192.0
 """Longest side of a joint's box, pixels: an absurd pose must not make its crops slow."""
 
+TORSO_FLOOR = 0.2
+"""Least torso diameter of a pose, as a share of the larger side of its extent."""
+
 
 def centre_and_size(boxes: ArrayLike) -> tuple[Float, Float]:
     """``b = (b_c, b_w, b_h)``: boxes (..., 4) to centres (..., 2) and sizes (..., 2)."""
@@ -53,7 +56,7 @@ def square_boxes(boxes: ArrayLike, margin: float) -> Float:
     return boxes_around(centre, size.max(-1, keepdims=True) * np.float32(margin))
 
 
-def torso_diameter(joints: ArrayLike, skeleton: Skeleton, floor: float = 0.2) -> Float:
+def torso_diameter(joints: ArrayLike, skeleton: Skeleton, floor: float = TORSO_FLOOR) -> Float:
     """``diam(y)`` of section 3.2: the distance of two opposing torso joints, pixels.
 
     ``joints`` (..., k, 2) give (...,). The larger of the two shoulder - opposite hip diagonals, so

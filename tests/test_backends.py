@@ -34,7 +34,7 @@ def test_an_unknown_backend():
         open_backend("abacus")
 
 
-@pytest.mark.parametrize("name", sorted({*BACKENDS} - {"tensorrt"}))
+@pytest.mark.parametrize("name", sorted({*BACKENDS} - {"tensorrt", "torch"}))
 def test_a_backend_that_is_not_installed(monkeypatch, name):
     module, _, package = BACKENDS[name]
     monkeypatch.setitem(sys.modules, package, None)

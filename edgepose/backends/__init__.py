@@ -49,7 +49,8 @@ class Backend(Protocol):
 BACKENDS = {
     "onnxruntime": ("edgepose.backends.onnxruntime", "OnnxRuntime", "onnxruntime"),
     "openvino": ("edgepose.backends.openvino", "OpenVino", "openvino"),
-    "tensorrt": ("edgepose.backends.tensorrt", "TensorRt", "pycuda"),
+    "tensorrt": ("edgepose.backends.tensorrt", "TensorRt", "tensorrt"),
+    "torch": ("edgepose.backends.torch", "TorchBackend", "torch onnx"),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +36,7 @@ from edgepose.engine.recipe import (
 from edgepose.errors import EngineError
 
 if TYPE_CHECKING:
-    from edgepose.backends.tensorrt import TensorRtNetwork
+    from edgepose.backends.tensorrt import Loader
 
 
 @dataclass(frozen=True)
@@ -170,12 +170,11 @@ def _recipe(options: Options, names: Sequence[str]) -> EngineRecipe:
     return msgspec.structs.replace(recipe, networks=each)
 
 
-def _loader(request: Request) -> Callable[[NetworkSpec, bytes], TensorRtNetwork]:
+def _loader(request: Request) -> Loader:
     """Loads plans on the GPU of this machine."""
-    from edgepose.backends.tensorrt import Device, TensorRtNetwork
+    from edgepose.backends.tensorrt import plan_loader
 
-    device = Device()
-    return lambda network, plan: TensorRtNetwork(device, request.flavour, plan, None)
+    return plan_loader(request.flavour)
 
 
 def _inspect(request: Request, name: str, cache: Cache, report: Live) -> None:
@@ -188,7 +187,9 @@ def _inspect(request: Request, name: str, cache: Cache, report: Live) -> None:
     facts: dict[str, Any] = {"manifest": msgspec.to_builtins(engine.manifest)}
     found = driver()
     if found.gpus and found.gpus[0].target in request.targets:
-        facts["layers"] = _loader(request)(chosen[0], engine.plan).layers()
+        from edgepose.backends.tensorrt import plan_layers
+
+        facts["layers"] = plan_layers(request.flavour, engine.plan)
     else:
         facts["nodes"] = _nodes(engine)
     print(json.dumps(facts, indent=2))  # noqa: T201

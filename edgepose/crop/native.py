@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edgepose.errors import BackendError
 
 if TYPE_CHECKING:
-    from edgepose import _cuda
+    from edgepose import _cuda as _cuda
 else:
     try:
         from edgepose import _cuda
@@ -28,6 +28,11 @@ def module() -> ModuleType:
             "EDGEPOSE_CUDA=1."
         )
     return _cuda
+
+
+def has_cuda() -> bool:
+    """Return whether edgepose was built with CUDA."""
+    return _cuda is not None
 
 
 def device_count() -> int:

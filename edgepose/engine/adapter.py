@@ -33,6 +33,7 @@ class Module(Protocol):
     BuilderFlag: type[api.BuilderFlag]
     ProfilingVerbosity: type[api.ProfilingVerbosity]
     LayerInformationFormat: type[api.LayerInformationFormat]
+    ExecutionContextAllocationStrategy: type[api.ExecutionContextAllocationStrategy]
     TensorIOMode: type[api.TensorIOMode]
     ILogger: Any
     IErrorRecorder: Any
@@ -131,12 +132,16 @@ def _checked(module: ModuleType) -> ModuleType:
 
 
 class Messages:
-    """Errors that TensorRT reported, first one first."""
+    """Errors that TensorRT reported since the last :meth:`clear`, first one first."""
 
     def __init__(self, module: Module) -> None:
         self.errors: list[str] = []
         self.logger = _logger(module, self.errors)
         self.recorder = _recorder(module, self.errors)
+
+    def clear(self) -> None:
+        """Forget them: what comes next is about another call."""
+        self.errors.clear()
 
     def reason(self) -> str:
         """The first error, on one line; it is the cause of those after it."""
@@ -250,6 +255,7 @@ def _build(
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     config.clear_flag(trt.BuilderFlag.TF32)  # float32 means float32
+    config.max_aux_streams = 0  # one stream: a slot's scratch memory is one call's at a time
     monitor = _monitor(trt, progress)
     config.progress_monitor = monitor
     if flavour.rtx:

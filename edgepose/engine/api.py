@@ -97,6 +97,12 @@ class LayerInformationFormat(Protocol):
     JSON: Any
 
 
+class ExecutionContextAllocationStrategy(Protocol):
+    """Who gives a context its memory."""
+
+    USER_MANAGED: Any
+
+
 class TensorIOMode(Protocol):
     """Which way a tensor goes."""
 
@@ -120,6 +126,7 @@ class IBuilderConfig(Protocol):
 
     progress_monitor: Any
     profiling_verbosity: Any
+    max_aux_streams: int
 
     def set_memory_pool_limit(self, pool: Any, size: int, /) -> None:
         """Bound a pool, bytes."""
@@ -219,6 +226,10 @@ class IExecutionContext(Protocol):
         """A tensor's shape in the next call."""
         ...
 
+    def set_device_memory(self, address: int, size: int, /) -> None:
+        """Give the scratch memory, aligned to 256 bytes."""
+        ...
+
     def set_tensor_address(self, name: str, address: int, /) -> bool:
         """Say where a tensor lies, a device address."""
         ...
@@ -253,8 +264,13 @@ class ICudaEngine(Protocol):
         """Least, best and largest shape of an input."""
         ...
 
-    def create_execution_context(self, *config: Any) -> IExecutionContext | None:
-        """A context; None if memory is short. ``config`` only with TensorRT-RTX."""
+    def get_device_memory_size_for_profile_v2(self, profile: int, /) -> int:
+        """Bytes of scratch memory that a context needs."""
+        ...
+
+    def create_execution_context(self, how: Any, /) -> IExecutionContext | None:
+        """A context; None if memory is short. ``how``: who gives it memory, a strategy, or with
+        TensorRT-RTX a configuration."""
         ...
 
     def create_engine_inspector(self) -> EngineInspector:
@@ -270,6 +286,12 @@ class Runtime(Protocol):
     def deserialize_cuda_engine(self, plan: Buffer, /) -> ICudaEngine | None:
         """Load a plan; None after an error."""
         ...
+
+
+class RtxDynamicShapesKernelSpecializationStrategy(Protocol):
+    """When kernels for a shape are compiled."""
+
+    EAGER: Any
 
 
 class RtxBuilderFlag(Protocol):
@@ -306,6 +328,12 @@ class RtxIRuntimeCache(Protocol):
 
 class RtxIRuntimeConfig(Protocol):
     """How a context is made."""
+
+    dynamic_shapes_kernel_specialization_strategy: Any
+
+    def set_execution_context_allocation_strategy(self, strategy: Any, /) -> None:
+        """Say who gives it memory."""
+        ...
 
     def create_runtime_cache(self) -> RtxIRuntimeCache:
         """An empty cache."""

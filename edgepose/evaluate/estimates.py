@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepose.cascade.device import DeviceCascade
 from edgepose.cascade.host import HostCascade
 from edgepose.data.records import Pictures, Record
 from edgepose.errors import DataError
@@ -47,7 +48,7 @@ class Estimates:
 def estimate(
     samples: Sequence[tuple[int, Record]],
     pictures: Pictures,
-    cascade: HostCascade,
+    cascade: HostCascade | DeviceCascade,
     detector: Detector | None = None,
     advance: Callable[[int], None] = lambda persons: None,
 ) -> Estimates:

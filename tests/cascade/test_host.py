@@ -7,16 +7,16 @@ import threading
 import time
 
 import cv2
-import msgspec
 import numpy as np
 import pytest
 
 import edgepose
 from edgepose.backends import open_backend
-from edgepose.bundle import Bundle, StageSpec
+from edgepose.bundle import Bundle
 from edgepose.cascade.host import HostCascade
 from edgepose.crop.reference import weights
 from edgepose.types import Frame
+from tests.cascade.made_up import Smooth, three_stages
 
 # The man, the same one badly framed, and a box half outside, in a frame of 270 x 480.
 BOXES = np.array([[57, 78, 144, 295], [30, 110, 150, 260], [-40, 200, 90, 420]], np.float32)
@@ -89,31 +89,8 @@ def test_against_float64(cascade, frame, poses):
             np.testing.assert_allclose(poses.stage_scores[s][person], scores[s], atol=2e-3)
 
 
-class Smooth:
-    """Made-up networks: outputs are smooth functions of the crop, other ones for each file."""
-
-    name, precision = "smooth", "float32"
-
-    def load(self, bundle, name):
-        rng = np.random.default_rng(int(name[-1]))
-        joints = 14 if name == "stage1" else 1
-        mix = rng.normal(0, 0.2, (3 * 8 * 8, 3 * joints))
-
-        def network(crops):
-            n, _, side, _ = crops.shape
-            coarse = crops.reshape(n, 3, 8, side // 8, 8, side // 8).mean((3, 5))
-            out = np.tanh(coarse.reshape(n, -1) @ mix).reshape(n, joints, 3).astype(np.float32)
-            points, scores = out[..., :2] * np.float32(0.4), (out[..., 2] + 1) / 2
-            return (points, scores) if joints > 1 else (points[:, 0], scores[:, 0])
-
-        return network
-
-
 def test_three_made_up_stages_against_float64(frame):
-    bundle = Bundle()
-    specs = [(64, 1.3), (32, 1.5), (16, 0.7)]
-    stages = [StageSpec(f"stage{n}.onnx", "", *spec) for n, spec in enumerate(specs, 1)]
-    bundle.manifest = msgspec.structs.replace(bundle.manifest, stages=stages)
+    bundle = three_stages()
     cascade = HostCascade(bundle, Smooth())
     poses = cascade(frame, BOXES)
     assert len(poses.stages) == 3

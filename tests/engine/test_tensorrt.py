@@ -6,17 +6,19 @@ import gc
 import subprocess
 import sys
 import threading
-from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
 import edgepose
 from edgepose.backends import open_backend
 from edgepose.backends.tensorrt import TensorRt
+from edgepose.cascade.device import DeviceCascade
+from edgepose.cuda.host import HostDevice
 from edgepose.engine.adapter import Flavour
 from edgepose.engine.driver import Driver, driver
-from edgepose.engine.recipe import EngineRecipe
+from edgepose.engine.recipe import EngineRecipe, Limits
 from edgepose.engine.runtime import TrtEngine
 from edgepose.errors import BackendError, BundleError, EngineError
 from edgepose.sources.open import open_source
@@ -27,7 +29,7 @@ from tests.engine import pretend
 
 @pytest.fixture(params=["tensorrt"])
 def gpu(request, rtx, monkeypatch, tmp_path):
-    """A pretend GPU, pycuda and TensorRT."""
+    """A pretend GPU and TensorRT."""
     gpu = pretend.Gpu0(rtx=request.param == "tensorrt-rtx")
     flavour = Flavour(request.param, "1.2.3", gpu.tensorrt(rtx.module))
     monkeypatch.setattr("edgepose.backends.tensorrt.choose_targets", lambda *_: (("sm87",), "12"))
@@ -36,8 +38,7 @@ def gpu(request, rtx, monkeypatch, tmp_path):
     monkeypatch.setattr("edgepose.backends.tensorrt.open_flavour", lambda _: flavour)
     monkeypatch.setattr("edgepose.backends.tensorrt.default_folder", lambda: tmp_path)
     monkeypatch.setattr("edgepose.engine.build.build_plan", pretend.build_plan)
-    monkeypatch.setitem(sys.modules, "pycuda", object())
-    monkeypatch.setitem(sys.modules, "pycuda.driver", gpu.driver())
+    monkeypatch.setattr("edgepose.backends.tensorrt.open_device", lambda: gpu.device)
     return gpu
 
 
@@ -68,10 +69,28 @@ def test_batches_are_split_and_filled_up(gpu, bundle, n):
     network = TensorRt(recipe=EngineRecipe(batch="2:2:3", precision="fp32")).load(bundle, "stage1")
     batch = crops(bundle, n)
     expected = open_backend("onnxruntime", 1).load(bundle, "stage1")(batch)
-    gpu.events = 0
+    before = gpu.device.scheduler.synchronisations
     for found, wanted in zip(network(batch), expected, strict=True):
         np.testing.assert_allclose(found, wanted, atol=1e-5)
-    assert gpu.events == -(-n // 3)
+    assert gpu.device.scheduler.synchronisations - before == -(-n // 3)
+
+
+def test_a_shape_is_set_when_it_changes(gpu, bundle):
+    network = TensorRt(recipe=EngineRecipe(batch="1:1:3")).load(bundle, "stage1")
+    for n in (1, 1, 2, 2, 2, 1):
+        network(crops(bundle, n))
+    assert gpu.shapes == 3
+
+
+def test_why_a_call_failed(gpu, bundle):
+    """Each call's own reason, not the first that ever was."""
+    network = TensorRt().load(bundle, "stage1")
+    for reason in ("one thing", "another"):
+        gpu.fail = reason
+        with pytest.raises(EngineError, match=f"the engine failed: {reason}; restart"):
+            network(crops(bundle, 1))
+    gpu.fail = ""
+    network(crops(bundle, 1))
 
 
 def test_later_stages_take_rows_of_joints(gpu, bundle):
@@ -114,21 +133,27 @@ def test_threads_may_share_a_network(gpu, bundle):
 
 
 def test_closing_frees_everything(gpu, bundle):
-    network = TensorRt().load(bundle, "stage1")
+    backend = TensorRt()
+    network = backend.load(bundle, "stage1")
     network(crops(bundle, 1))
-    assert gpu.memory
+    assert gpu.device.memory_in_use()
+    assert gpu.contexts == 1
     network.close()
     network.close()
-    assert not gpu.memory
+    assert gpu.contexts == 0
     with pytest.raises(BackendError, match="this network is closed; load it again"):
         network(crops(bundle, 1))
-    # Also without being asked, from whichever thread drops it.
-    other = TensorRt().load(bundle, "stage1")
-    assert gpu.memory
-    del other
+    # Also without being asked.
+    other = backend.load(bundle, "stage1")
+    assert gpu.contexts == 1
+    del other, network
     gc.collect()
-    assert not gpu.memory
-    assert gpu.contexts.depth == 0
+    assert gpu.contexts == gpu.device.memory_in_use() == 0
+    kept = backend.load(bundle, "stage1")
+    backend.close()
+    assert gpu.contexts == 0
+    with pytest.raises(BackendError, match="closed"):
+        kept(crops(bundle, 1))
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 4, 4), (1, 3, 4, 4), (3, 4, 4)])
@@ -145,7 +170,25 @@ def test_engines_are_built_once_and_not_where_that_is_not_wanted(gpu, bundle, no
         TensorRt(build=False, options=("--recipe", "mine.toml")).load(bundle, "stage1")
     TensorRt(report=notes).load(bundle, "stage1")
     TensorRt(report=notes, build=False).load(bundle, "stage1")
-    assert notes.names == ["stage1"]
+    assert notes.names == ["stage1", "stage2", "detector"]
+
+
+def test_the_cascade_of_new_engines_is_measured(gpu, bundle):
+    """All networks are asked for in one go, by one verifier; each is right, but not together."""
+    verifiers = []
+
+    def check(*arguments):
+        verifiers.append(Verifier(*arguments))
+        return verifiers[-1]
+
+    backend = TensorRt(check=check)
+    for network in bundle.networks():
+        backend.open(bundle, network.name)
+    (verifier,) = verifiers
+    assert 0 < verifier.whole.pixels < 0.5
+    tight = EngineRecipe(limits=Limits(pixels=verifier.whole.pixels / 2), batch="1:1:2")
+    with pytest.raises(EngineError, match="is refused: joints drift"):
+        TensorRt(check=check, recipe=tight).open(bundle, "stage1")
 
 
 def test_an_engine_that_drifts_is_refused(gpu, bundle, monkeypatch):
@@ -165,22 +208,59 @@ def test_an_engine_that_drifts_is_refused(gpu, bundle, monkeypatch):
 
 @pytest.mark.parametrize("gpu", ["tensorrt-rtx"], indirect=True)
 def test_kernels_that_tensorrt_rtx_compiles_are_kept(gpu, bundle, tmp_path):
-    network = TensorRt().load(bundle, "stage1")
-    compiled = gpu.compiled
-    network(crops(bundle, 1))
-    assert gpu.compiled == compiled + 1
-    (kept,) = tmp_path.glob("stage1-*.kernels")
-    assert kept.read_bytes() == b"kernels"
-    TensorRt().load(bundle, "stage1")(crops(bundle, 1))
-    assert gpu.compiled == compiled + 1
+    """For every batch that ran; by GPU and driver, and anew where the runtime refuses them."""
+    backend = TensorRt()
+    network = backend.load(bundle, "stage1")
+    for n in (1, 2, 1):
+        network(crops(bundle, n))
+    assert gpu.compiled == 2
+    backend.close()
+    (kept,) = tmp_path.glob("stage1-*-sm87-cuda12.6.kernels")
+    assert kept.read_bytes() == b"[1, 2]"
+    again = TensorRt()
+    again.load(bundle, "stage1")(crops(bundle, 2))
+    assert gpu.compiled == 2
+    stamp = kept.stat().st_mtime_ns
+    again.close()
+    assert kept.stat().st_mtime_ns == stamp  # nothing new
+    gpu.stale = True
+    stale = TensorRt()
+    stale.load(bundle, "stage1")(crops(bundle, 3))
+    stale.close()
+    assert kept.read_bytes() == b"[3]"
 
 
 @pytest.mark.parametrize("gpu", ["tensorrt", "tensorrt-rtx"], indirect=True)
 def test_whether_a_call_can_go_into_a_graph(gpu, bundle):
-    network = TensorRt().load(bundle, "stage1")
-    own = network._own
-    assert own.engine.capturable(own.stream.handle)
-    assert network.layers() == {"Layers": []}
+    engine, stream = TensorRt().open(bundle, "stage1"), gpu.device.stream()
+    scratch = gpu.device.empty((engine.scratch(),), np.uint8)
+    call = engine.network(scratch.pointer)
+    tensors = (engine.input, *engine.outputs)
+    memory = [gpu.device.empty((1, *t.shape), t.dtype) for t in tensors]
+    call.bind(1, {t.name: m.pointer for t, m in zip(tensors, memory, strict=True)})
+    assert call.capturable(stream)
+    assert engine.layers() == {"Layers": []}
+    with pytest.raises(EngineError, match="no batch of 9, but 1 to 5"):
+        call.bind(9, {})
+
+
+@pytest.mark.parametrize("gpu", ["tensorrt", "tensorrt-rtx"], indirect=True)
+def test_the_device_cascade_on_engines(gpu, bundle, sample):
+    """Contexts per slot and bucket, one graph a frame; engines take five persons at most."""
+    frame = cv2.VideoCapture(str(sample)).read()[1]
+    exact = edgepose.load(bundle)
+    cascade = edgepose.load(bundle, TensorRt())
+    assert isinstance(cascade, DeviceCascade)
+    assert cascade.buckets == [1, 2, 4, 5]
+    assert cascade.description.startswith("edgepose-s 0.1.0 on tensorrt, float16, crops and one gr")
+    box = np.array([[228, 312, 576, 1180]], np.float32)
+    for n in (1, 2, 6):
+        boxes = np.repeat(box, n, 0) + np.arange(n, dtype=np.float32)[:, None]
+        poses, wanted = cascade(frame, boxes), exact(frame, boxes)
+        assert np.abs(poses.joints - wanted.joints).max() < 868 / 220
+        assert np.abs(poses.scores - wanted.scores).max() < 0.02
+    cascade.close()
+    assert gpu.contexts == 0
 
 
 def test_a_plan_that_tensorrt_refuses(gpu, bundle, monkeypatch):
@@ -191,14 +271,13 @@ def test_a_plan_that_tensorrt_refuses(gpu, bundle, monkeypatch):
 
 
 def test_no_room_on_the_gpu(gpu, bundle, monkeypatch):
-    TensorRt().load(bundle, "stage1").close()
-    refuse = SimpleNamespace(create_execution_context=lambda *_: None)
-    runtime = SimpleNamespace(deserialize_cuda_engine=lambda _: refuse, error_recorder=None)
     backend = TensorRt()
-    monkeypatch.setattr(backend._flavour.module, "Runtime", lambda _: runtime)
+    engine = backend.open(bundle, "stage1")
+    monkeypatch.setattr(engine._engine, "create_execution_context", lambda _: None)
     with pytest.raises(EngineError, match=r"no room on the GPU for the engine: .*smaller --batch"):
         backend.load(bundle, "stage1")
-    assert not gpu.memory
+    gc.collect()
+    assert gpu.contexts == gpu.device.memory_in_use() == 0
 
 
 def test_a_network_that_the_bundle_has_not(gpu, bundle):
@@ -214,22 +293,7 @@ def test_no_gpu(monkeypatch, rtx):
     with pytest.raises(EngineError, match=r"needs an NVIDIA GPU: no NVIDIA driver.*onnxruntime"):
         open_backend("tensorrt")
     with pytest.raises(EngineError, match="an engine needs an NVIDIA GPU"):
-        TrtEngine(rtx, b"plan")
-
-
-def test_no_pycuda(gpu, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pycuda.driver", None)
-    with pytest.raises(BackendError, match=r'needs pycuda .*pip install "edgepose\[tensorrt\]"'):
-        TensorRt()
-
-
-def test_a_pycuda_that_does_not_work(gpu, monkeypatch):
-    def fail():
-        raise RuntimeError("cuInit failed: unknown error")
-
-    monkeypatch.setattr(sys.modules["pycuda.driver"], "init", fail)
-    with pytest.raises(BackendError, match=r"pycuda cannot use the GPU .*edgepose-doctor"):
-        TensorRt()
+        TrtEngine(rtx, b"plan", HostDevice().stream())
 
 
 @pytest.mark.skipif(not driver().gpus, reason="there is no NVIDIA GPU here")

@@ -1,0 +1,320 @@
+"""The cascade on a device: one CUDA graph a frame, and nothing returns to the host in between.
+
+Per bucket of persons (1, 2, 4, 8, …) a graph takes the request up (count, boxes, table of frames),
+then stage 1 → boxes → crops → stage 2 → …; after each stage its joints come down and its event is
+recorded. Spare rows of a bucket have empty boxes, which crop to padding. Frames go up on a stream
+of their own, outside the graph, which finds them by the table: a replay reads today's pointers.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import weakref
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edgepose.bundle import Bundle
+from edgepose.cascade.device_frames import FrameStore, source_of
+from edgepose.cascade.device_slot import Buffers, Plan, Program
+from edgepose.cascade.host import checked_boxes
+from edgepose.crop.normalisation import normalisation
+from edgepose.cuda.device import Device, Event, Stream
+from edgepose.cuda.kernels import Torso
+from edgepose.cuda.network import DeviceBackend
+from edgepose.errors import BackendError, DeviceError
+from edgepose.geometry import TORSO_FLOOR
+from edgepose.types import Float, Frame, Poses
+
+_SLOTS = 2  # frames in flight
+_PERSONS = 16  # of the largest bucket, if the networks take as many
+_PROGRAMS = 8  # graphs that a slot keeps
+
+_log = logging.getLogger(__name__)
+
+
+class DeviceCascade:
+    """A bundle's stages on a device backend: ``poses = cascade(frame, boxes)``.
+
+    Results are those of HostCascade, to what the networks' precision costs. Calls may come from any
+    thread.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        backend: DeviceBackend,
+        stages: int | None = None,
+        *,
+        graphs: bool = True,
+        persons: int = _PERSONS,
+        programs: int = _PROGRAMS,
+        mapped: bool = False,
+    ) -> None:
+        """Load the first ``stages`` networks (None: all) and take the memory for two frames.
+
+        ``graphs`` False queues the same calls one by one. ``persons``: of the largest bucket; more
+        are split over several runs. ``programs``: how many buckets each slot keeps ready, the least
+        used goes. ``mapped``: see :class:`~edgepose.cascade.device_frames.FrameStore`.
+        """
+        self.bundle, self.skeleton, self.backend = bundle, bundle.skeleton, backend.name
+        self.specs = bundle.manifest.stages[:stages]
+        self.device: Device = backend.device
+        names = [f"stage{number}" for number in range(1, len(self.specs) + 1)]
+        models = tuple(backend.open(bundle, name) for name in names)
+        k, pixels = len(self.skeleton), bundle.manifest.pixels
+        rows = [1, *[k] * (len(models) - 1)]  # of the batch, per person
+        most = min(m.most // n for m, n in zip(models, rows, strict=True))
+        least = max(-(-m.least // n) for m, n in zip(models, rows, strict=True))
+        self.buckets = _buckets(least, min(most, max(persons, least)))
+        (a, b), (c, d) = self.skeleton.torso_index.tolist()
+        self.plan = Plan(
+            models=models,
+            extents=tuple(spec.extent for spec in self.specs),
+            joints=k,
+            torso=Torso(((a, b), (c, d)), TORSO_FLOOR),
+            normalisation=normalisation(pixels.scale, pixels.mean, pixels.std),
+            persons=self.buckets[-1],
+        )
+        self._copying = self.device.stream()
+        graphs = graphs and self.device.graphs
+        self._slots = [Slot(self, graphs, programs, mapped) for _ in range(_SLOTS)]
+        self._next, self._lock = 0, threading.Lock()
+        way = "one graph a frame" if graphs else "call by call"
+        self.description = (
+            f"{bundle.name} on {backend.name}, {backend.precision}, crops and {way} on "
+            f"{self.device.facts.name}"
+        )
+        self._closed = weakref.finalize(self, _close, self._slots)
+
+    @property
+    def depth(self) -> int:
+        """How many calls keep the device busy: one in each slot."""
+        return _SLOTS
+
+    @property
+    def pace(self) -> float:
+        """Seconds between frames that the device can keep up with, by the newest runs."""
+        return max(slot.seconds for slot in self._slots) / _SLOTS if self._slots else 0.0
+
+    def submit(
+        self, frames: Sequence[Frame], boxes: ArrayLike, frame_index: ArrayLike
+    ) -> DevicePending:
+        """Queue the poses of all persons of several frames; returns at once.
+
+        ``frames``: their images are (H, W, 3) uint8 BGR, or NV12, in host or device memory; those
+        on the device must be ready and stay as they are until the result. ``boxes`` (P, 4) or
+        (P, 5) edges x0, y0, x1, y1 in pixels, tight around the person; ``frame_index`` (P,) says
+        which frame each is in. ValueError if a box is not finite or empty, or an index is none.
+        """
+        images = [frame.image for frame in frames]
+        b, index = checked_boxes(boxes), np.asarray(frame_index, np.int64).reshape(-1)
+        if len(index) != len(b) or (len(b) and not 0 <= index.min() <= index.max() < len(images)):
+            raise ValueError(f"frame_index must be ({len(b)},) from 0 to {len(images) - 1}")
+        with self._lock:
+            if not self._closed.alive:
+                raise BackendError("this cascade is closed; load it again")
+            return DevicePending(self, len(b), self._runs(images, b, index))
+
+    def __call__(self, frame: NDArray[np.uint8] | Any, boxes: ArrayLike) -> Poses:
+        """Estimate the pose of every person in one frame, and wait; see :meth:`submit`."""
+        b = checked_boxes(boxes)
+        return self.submit([Frame(frame, 0, 0.0, 0.0)], b, np.zeros(len(b), np.int64)).result()
+
+    def warm_up(self, persons: Sequence[int] = (1, 2, 4), source: int = 0) -> None:
+        """Make the graphs for so many persons now, not with the first frame that has them."""
+        with self._lock:
+            for n in persons:
+                for slot in self._slots:
+                    slot.idle()
+                    slot.program(self.bucket(n), source)
+
+    def bucket(self, persons: int) -> int:
+        """The least bucket that holds so many persons, at most the largest."""
+        return next((b for b in self.buckets if b >= persons), self.buckets[-1])
+
+    def close(self) -> None:
+        """Wait for what is in flight and give the device's memory back; may be called again."""
+        with self._lock:
+            self._closed()
+
+    def _runs(self, images: list[Any], boxes: Float, index: NDArray[np.int64]) -> list[Run]:
+        """One run for each kind of frames and each full bucket; nearly always one."""
+        kinds = np.array([source_of(image) for image in images])
+        runs = []
+        for kind in np.unique(kinds[index]):
+            (members,) = np.nonzero(kinds[index] == kind)
+            for first in range(0, len(members), self.buckets[-1]):
+                some = members[first : first + self.buckets[-1]]
+                used, local = np.unique(index[some], return_inverse=True)
+                slot = self._slots[self._next]
+                self._next = (self._next + 1) % len(self._slots)
+                pictures = [images[i] for i in used]
+                run = slot.start(int(kind), pictures, boxes[some], local.astype(np.int64))
+                run.members = some
+                runs.append(run)
+        return runs
+
+
+class Run:
+    """One replay in a slot: ``members`` are the persons of the request that it is about."""
+
+    members: NDArray[np.intp]
+
+    def __init__(self, slot: Slot, persons: int, rows: int) -> None:
+        self._slot, self._persons, self._rows = slot, persons, rows
+        self._started = time.perf_counter()
+        self._found: list[tuple[Float, Float] | None] = [None] * len(slot.events)
+        self._lock = threading.Lock()
+
+    def stage(self, s: int) -> tuple[Float, Float]:
+        """Joints and scores after stage ``s`` (from 1); waits for that stage only."""
+        with self._lock:
+            kept = self._found[s - 1]
+            if kept is None:
+                self._slot.events[s - 1].synchronize()
+                kept = self._found[s - 1] = self._read(s)
+            return kept
+
+    def settle(self) -> None:
+        """Read every stage: the slot is about to be used again."""
+        for s in range(len(self._found), 0, -1):  # one wait: the last is done after the others
+            with self._lock:
+                if self._found[s - 1] is None:
+                    if s == len(self._found):
+                        self._wait(self._slot.events[s - 1])
+                    self._found[s - 1] = self._read(s)
+
+    def _wait(self, last: Event) -> None:
+        """Wait for the last stage, and learn how long a run takes."""
+        late = last.done()  # for how long nobody knows, so the time is a bound
+        last.synchronize()
+        taken = time.perf_counter() - self._started
+        before = self._slot.seconds
+        self._slot.seconds = min(before, taken) if late and before else taken
+
+    def _read(self, s: int) -> tuple[Float, Float]:
+        answer, n, k = self._slot.buffers.answers[s - 1], self._persons, self._slot.joints
+        split = self._rows * k * 2
+        joints = answer[: n * k * 2].reshape(n, k, 2).copy()
+        return joints, answer[split : split + n * k].reshape(n, k).copy()
+
+
+class DevicePending:
+    """The poses of one request, on their way."""
+
+    def __init__(self, cascade: DeviceCascade, persons: int, runs: list[Run]) -> None:
+        self._joints, self._stages = len(cascade.skeleton), len(cascade.specs)
+        self._persons, self._runs, self._started = persons, runs, time.perf_counter()
+
+    def stage(self, s: int) -> tuple[Float, Float]:
+        """Joints (P, k, 2) in pixels and scores (P, k) after stage ``s``, counted from 1.
+
+        Waits for that stage only.
+        """
+        joints = np.zeros((self._persons, self._joints, 2), np.float32)
+        scores = np.zeros((self._persons, self._joints), np.float32)
+        for run in self._runs:
+            joints[run.members], scores[run.members] = run.stage(s)
+        return joints, scores
+
+    def result(self) -> Poses:
+        """All stages; one wait. ``seconds`` tells how long the device took, seen from the host."""
+        for run in self._runs:
+            run.settle()
+        seconds = {"device": time.perf_counter() - self._started}
+        found = [self.stage(s) for s in range(1, self._stages + 1)]
+        return Poses([j for j, _ in found], [s for _, s in found], seconds)
+
+
+class Slot:
+    """One frame in flight: its stream, memory, events and programs."""
+
+    def __init__(self, cascade: DeviceCascade, graphs: bool, programs: int, mapped: bool) -> None:
+        device, plan = cascade.device, cascade.plan
+        self.joints = plan.joints
+        self.buffers = Buffers(device, plan)
+        self.events = [device.event() for _ in plan.models]
+        self.frames = FrameStore(device, mapped)
+        self.stream: Stream = device.stream(priority=-1)
+        self._device, self._plan, self._copying = device, plan, cascade._copying
+        self._uploaded = device.event()
+        self._bucket, self._graphs, self._keep = cascade.bucket, graphs, programs
+        self._programs: OrderedDict[tuple[int, int], Program] = OrderedDict()
+        self._run: Run | None = None
+        self.seconds = 0.0  # that a run takes
+
+    def start(self, source: int, images: list[Any], boxes: Float, index: NDArray[np.int64]) -> Run:
+        """Queue one run; waits for the one before it in this slot, whose results are kept."""
+        self.idle()
+        program = self.program(self._bucket(len(boxes)), source)
+        table = self.frames.put(images, self._copying)
+        self._uploaded.record(self._copying)
+        self.buffers.request.fill(boxes, index, table)
+        self.stream.wait(self._uploaded)
+        program.run(source, self.stream)
+        self._run = Run(self, len(boxes), program.rows)
+        return self._run
+
+    def idle(self) -> None:
+        """Wait for the run in flight and keep its results."""
+        if self._run is not None:
+            self._run.settle()
+            self._run = None
+
+    def program(self, rows: int, source: int) -> Program:
+        """The program of a bucket, made if it is new: the slot is idle."""
+        key = (rows, source)
+        if key in self._programs:
+            self._programs.move_to_end(key)
+            return self._programs[key]
+        while len(self._programs) >= self._keep:
+            self._programs.popitem(last=False)[1].close()
+        program = Program(self._device, self._plan, self.buffers, self.events, rows)
+        self._programs[key] = program
+        # Networks settle their shapes and load their kernels in the first call, outside a capture.
+        self.buffers.request.clear()
+        program.enqueue(source, self.stream)
+        self.stream.synchronize()
+        if self._graphs:
+            self._capture(program, source)
+        return program
+
+    def _capture(self, program: Program, source: int) -> None:
+        try:
+            if not program.capturable(self.stream):
+                raise DeviceError("a network's call cannot be captured")
+            program.capture(source, self.stream)
+        except BackendError as error:
+            # The same calls without a graph are right, only slower: say so and go on.
+            _log.warning("no graph for %d persons, calls go one by one: %s", program.rows, error)
+
+    def close(self) -> None:
+        """Give everything back, once nothing runs."""
+        self.idle()
+        self.stream.synchronize()
+        for program in self._programs.values():
+            program.close()
+        self._programs.clear()
+
+
+def _close(slots: list[Slot]) -> None:
+    for slot in slots:
+        slot.close()
+    slots.clear()
+
+
+def _buckets(least: int, most: int) -> list[int]:
+    """Powers of two from ``least`` to ``most``, and ``most``."""
+    if most < least:
+        raise BackendError(
+            f"the networks take {least} persons at least and {most} at most; build engines whose "
+            "stages take the same --batch"
+        )
+    powers = [n for n in (1 << i for i in range(16)) if least <= n <= most]
+    return sorted({least, *powers, most})
