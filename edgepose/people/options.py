@@ -12,7 +12,7 @@ class TrackerOptions:
     detect_every: int = 20
     """Frames from one run of the detector to the next while all is well."""
     search_every: int = 3
-    """The same while nobody is followed, or somebody lost may come back."""
+    """The same while nobody is followed, somebody lost may come back, or somebody is leaving."""
     max_persons: int = 5
     start_score: float = 0.4
     """A detection under this starts nobody (it may still confirm somebody)."""
@@ -29,7 +29,8 @@ class TrackerOptions:
     patience: float = 0.15
     """How long a shown person may be poor before being given up as lost."""
     trust: float = 2.0
-    """How long a good pose is believed against a detector that sees nobody there."""
+    """How long a good pose is believed against a detector that sees nobody there, unless the person
+    was leaving the picture."""
     keep: float = 1.0
     """How long a lost person's id waits for a detection near where the person would be."""
     fresh: float = 0.5

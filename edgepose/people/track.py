@@ -10,6 +10,7 @@ from edgepose.people.motion import Motion
 from edgepose.types import Float
 
 _LIMB_MEMORY = 1.0  # seconds over which the lengths of limbs are averaged
+_PACE = 0.25  # lengths of a person a second: who is faster is going somewhere
 
 
 @dataclass(eq=False)
@@ -38,6 +39,8 @@ class Track:
     misses: int = 0
     """Runs of the detector in a row that did not."""
     lost: bool = False
+    leaving: bool = False
+    """On the way out of the picture, as far as anybody has seen."""
     starts: int = 1
     """How often it was put on a detection: poses asked for before speak no more for it."""
     ahead: tuple[float, Float] | None = None
@@ -77,9 +80,22 @@ class Track:
         """Go on from a detection: what the poses said before does not count."""
         self.box, self.seen = box, time
         self.joints = self.limbs = self.poor_since = self.ahead = None
-        self.lost = False
         self.starts += 1
-        self.motion = Motion(self.centre, self.length)
+        motion = Motion(self.centre, self.length)
+        if not self.lost:
+            motion.head(self.motion.velocity)
+        self.motion, self.lost = motion, False
+
+    def heads_out(self, size: tuple[int, int]) -> bool:
+        """Whether the box touches an edge of the frame, (width, height), and moves across it.
+
+        The lower edge does not count: it cuts persons who stand near the camera.
+        """
+        x, y = self.motion.velocity / np.float32(self.length)
+        near = 0.02 * max(size)
+        left = self.box[0] < near and x < -_PACE
+        right = self.box[2] > size[0] - near and x > _PACE
+        return bool(left or right or (self.box[1] < near and y < -_PACE))
 
     def follow(self, time: float, box: Float, joints: Float, limbs: Float) -> None:
         """Take a good pose: its box, ``joints`` (k, 2) and lengths of ``limbs`` (m,)."""

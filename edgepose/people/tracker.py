@@ -45,13 +45,13 @@ class Tracker:
 
         True on the first frame, every ``detect_every`` frames, at once when somebody was lost,
         soon when somebody new must be seen again, and every ``search_every`` frames while nobody is
-        there or somebody lost may come back.
+        there, somebody lost may come back, or somebody is leaving the picture.
         """
         since = self._since_look
         if since is None or self._urgent:
             return True
         options, every = self.options, self.options.detect_every
-        if not self._tracks or any(t.lost for t in self._tracks):
+        if not self._tracks or any(t.lost or t.leaving for t in self._tracks):
             every = min(every, options.search_every)
         if any(not self._is_sure(t) for t in self._tracks if not t.id):
             every = min(every, 2)
@@ -122,11 +122,17 @@ class Tracker:
         level = scores.mean(1)
         shown = []
         for i, (track, starts) in enumerate(asked):
-            if track.lost or track.starts != starts:
-                continue  # given up, or found elsewhere, since the pose was asked for
-            least = self.options.min_score if track.id else self.options.confirm_score
-            if finite[i] and level[i] >= least and plausible(track, time, boxes[i], limbs[i], size):
+            if track.lost:
+                continue  # given up since the pose was asked for
+            if track.starts != starts:
+                pass  # found elsewhere since then: the pose is shown and no more
+            elif (
+                finite[i]
+                and self._is_good(track, float(level[i]))
+                and plausible(track, time, boxes[i], limbs[i], size)
+            ):
                 self._follow(track, time, boxes[i], joints[i], limbs[i])
+                track.leaving = track.leaving or track.heads_out(size)
             else:
                 self._doubt(track, time)
             if track.id and not track.lost and finite[i]:
@@ -159,7 +165,7 @@ class Tracker:
             track.misses += 1
             # The detector may overlook whom the cascade sees well, but not for ever.
             doubted = time - track.supported > options.trust or not track.id
-            if doubted and track.misses >= 2:
+            if (doubted and track.misses >= 2) or track.leaving:
                 track.lost = True
         for column, row in enumerate(detections):
             active = [t for t in self._tracks if not t.lost]
@@ -197,6 +203,8 @@ class Tracker:
         track.found = score if track.lost else 0.5 * (track.found + score)
         track.supported, track.misses = time, 0
         track.sightings += 1
+        # Whoever is still going out at the next good pose is leaving again.
+        track.leaving = False
         astray = box_iou(box[None], track.predicted(time)[None])[0, 0] < 0.5
         if track.lost or (astray and score >= self.options.start_score):
             # A pose that has slipped off its person starts again from the detector's box.

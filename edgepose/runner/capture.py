@@ -57,9 +57,9 @@ class Capture:
 
     def _run(self) -> None:
         try:
-            self._read()
-            while self.lifecycle.live and not self._stopping.is_set() and self._again():
-                self._read()
+            lost = self._read()
+            while lost is not None and self._again(lost):
+                lost = self._read()
             self.lifecycle.ended()
         except BaseException as error:  # noqa: BLE001 - it is raised on the caller's thread
             self.error = error
@@ -67,11 +67,8 @@ class Capture:
         finally:
             self._collector.end(self.number)
 
-    def _read(self) -> None:
-        """Hand over frames until the source ends.
-
-        A live one that breaks off and can be opened again returns likewise.
-        """
+    def _read(self) -> str | None:
+        """Hand over frames until the source ends; why, if it is to be opened again."""
         begun = time.perf_counter()
         offset = self._next_index
         try:
@@ -87,23 +84,20 @@ class Capture:
                 self._next_index = frame.index + 1
                 self.lifecycle.frame()
                 if self._stopping.is_set() or not self._collector.put(frame):
-                    self._stopping.set()
-                    return
+                    return None
                 del frame
                 begun = time.perf_counter()
-            reason = f"{self.source.name} gives no more frames."
         except SourceError as error:
+            if self._stopping.is_set():
+                return None
             if not self.lifecycle.live or self._reopen is None:
                 raise
-            reason = str(error)
-        if self.lifecycle.live:
-            self.lifecycle.error = reason
+            return str(error)
+        return None
 
-    def _again(self) -> bool:
-        """Open the source again, for as long as it takes; False when that is not to be."""
-        reason = self.lifecycle.error or ""
-        if self._reopen is None:
-            return False
+    def _again(self, reason: str) -> bool:
+        """Open the source again, for as long as it takes; False when the run is over before."""
+        assert self._reopen is not None
         while True:
             self.source.close()
             wait = self.lifecycle.lost(reason)

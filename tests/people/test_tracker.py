@@ -254,3 +254,94 @@ def test_a_step_of_one_person_is_quick():
         tracker.propose(0.5 + n / 30)
         tracker.update(0.5 + n / 30, joints, scores, world.size)
     assert (time.thread_time() - begun) / 300 < 1e-3
+
+
+class Haunted(World):
+    """Where somebody walked out the cascade goes on to see a body, for ever and with a good score.
+
+    That is what networks do: each gives its best guess of a person, also on an empty wall.
+    """
+
+    shrink = 1.0
+
+    def estimate(self, t, boxes):
+        joints, scores = super().estimate(t, boxes)
+        for row, box in enumerate(boxes):
+            if scores[row, 0] < 0.5:
+                centre = np.maximum((box[:2] + box[2:]) / 2, (40, 0))
+                joints[row] = standing(centre, 400 * self.shrink)
+                scores[row] = 0.7
+        return joints, scores
+
+
+@pytest.mark.parametrize("shrink", [1.0, 0.5])
+@pytest.mark.parametrize("speed", [-300, -600])
+def test_who_walks_out_takes_the_skeleton_along(shrink, speed):
+    def path(t):
+        x = 600 + speed * t
+        return (x, 540.0) if x > -20 else None
+
+    gone = 620 / -speed
+    world = Haunted(Actor(path), Actor(still(1200)), size=(1920, 1080))
+    world.shrink = shrink
+    frames = world.run(Tracker(COCO17, TrackerOptions(detect_every=20)), gone + 1)
+    left = round(gone * 30)
+    assert 0 in frames[left - 15].values()
+    # Half a dozen frames for the detector to look again and find nobody there.
+    assert all(list(f.values()) == [1] for f in frames[left + 7 :])
+
+
+def test_a_pose_that_shrinks_at_once_is_not_believed():
+    tracker, joints = Tracker(COCO17), standing((500, 500), 400)
+    for n in range(10):
+        feed(tracker, n / 30, [[430, 300, 570, 700, 0.9]] if n == 0 else None, [joints])
+    # The box stays as large, the trunk and limbs do not: all joints but two have run together.
+    small = 0.45 * (joints - joints.mean(0)) + joints.mean(0)
+    small[[0, -1]] = joints[[0, -1]]
+    shown = []
+    for n in range(10, 20):
+        _, people = feed(tracker, n / 30, None, [small.astype(np.float32)])
+        shown.append(bool(people))
+    assert not any(shown[5:])
+
+
+def test_a_first_estimate_moves_the_next_box_and_nothing_else():
+    tracker, joints = Tracker(COCO17), standing((500, 500), 400)
+    for n in range(5):
+        feed(tracker, n / 30, [[430, 300, 570, 700, 0.9]] if n == 0 else None, [joints])
+    (before,) = tracker.propose(5 / 30)
+    moved, scores = joints[None] + np.float32((40, 0)), np.full((1, 17), 0.8, np.float32)
+    tracker.preview(moved, scores, (1920, 1080))
+    (after,) = tracker.propose(6 / 30)
+    np.testing.assert_allclose(after - before, [40, 0, 40, 0], atol=1)
+    # What the last stage says of both frames comes later, in their order.
+    for n in (5, 6):
+        (person,) = tracker.update(n / 30, joints[None], scores, (1920, 1080))
+        assert person.id == 1
+        np.testing.assert_array_equal(person.joints, joints)
+    # A poor or wild first estimate moves nothing.
+    for wild, score in ((joints + 900, 0.8), (joints * 0.2, 0.8), (joints + 40, 0.1)):
+        tracker.propose(7 / 30)
+        tracker.preview(wild[None].astype(np.float32), np.full((1, 17), score), (1920, 1080))
+        (box,) = tracker.propose(8 / 30)
+        np.testing.assert_allclose(box, before, atol=12)
+
+
+def test_a_late_detection_is_matched_where_everybody_was():
+    tracker = Tracker(COCO17)
+    place = [standing((500 + 30 * n, 500), 400) for n in range(12)]
+    for n in range(9):
+        rows = [[430, 300, 570, 700, 0.9]] if n == 0 else None
+        if n == 6:
+            tracker.look()
+        feed(tracker, n / 30, rows, [place[n]])
+    # Frame 6 as the detector saw it, two frames late: a newcomer, and the walker of then.
+    x = 500 + 30 * 6
+    tracker.detected(
+        6 / 30, np.array([[x - 70, 300, x + 70, 700, 0.9], [1200, 300, 1340, 700, 0.9]])
+    )
+    boxes = tracker.propose(9 / 30)
+    assert len(boxes) == 2
+    # The walker goes on from the newest pose, not from the detector's old box.
+    assert abs(float(boxes[0, 0] + boxes[0, 2]) / 2 - (500 + 30 * 9)) < 15
+    np.testing.assert_allclose(boxes[1], [1200, 300, 1340, 700])
