@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-aarch64 fuzz sass lint format bench clean
+.PHONY: demo test test-aarch64 fuzz sass sanitize lint format bench clean
 
 demo: $(VENV)/.run
 	mkdir -p demo
@@ -48,6 +48,11 @@ fuzz:
 # What nvcc makes of the CUDA kernels: registers, spills, double precision; needs no GPU.
 sass: $(VENV)/.dev
 	$(BIN)/python benchmarks/sass.py
+
+# The CUDA kernels' source on the host with sanitizers, alone and under the cascade on a device.
+sanitize: $(VENV)/.dev
+	$(BIN)/python -m tests.sanitized tests/crop/test_boxes.py tests/crop/test_cuda_kernel.py \
+		tests/cascade -k "not sanitizers"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

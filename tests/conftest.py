@@ -17,6 +17,9 @@ import pytest
 
 from edgepose.skeleton import COCO17
 from edgepose.types import Person
+from tests import sanitized
+
+sanitized.load()
 
 # Fractions of a box, (x, y), for the joints of a person who faces the camera.
 _FRONT = {
