@@ -53,8 +53,10 @@ def unwritable(path: Path, error: OSError) -> OutputError:
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def write_whole(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
-    """Write a file whole or not at all, safe against a crash of the machine.
+def write_whole(
+    path: Path, content: bytes | Callable[[BinaryIO], object], *, sync: bool = True
+) -> None:
+    """Write a file whole or not at all, with ``sync`` also where the machine crashes.
 
     ``content``: the bytes, or what writes them to an open file. A link is followed; a pipe, a
     device or a file in a folder that takes no new ones is written in place. Raises OSError.
@@ -75,12 +77,15 @@ def write_whole(path: Path, content: bytes | Callable[[BinaryIO], object]) -> No
     try:
         with part.open("wb") as file:
             fill(file)
-            file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         part.replace(target)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+    if not sync:
+        return
     folder = os.open(target.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -54,6 +54,22 @@ KINDS: dict[str, Kind] = {
         "FILE",
         "Write poses as JSON lines, **-** for stdout. An existing file is overwritten.",
     ),
+    "csv": Kind(
+        "edgepose.output.csv:CsvFile",
+        "FILE",
+        "Write poses as a table, a row for each person of each frame, **-** for stdout.",
+    ),
+    "coco": Kind(
+        "edgepose.output.coco:CocoFile",
+        "FILE",
+        "Write poses as COCO keypoint annotations, in one piece at the end.",
+    ),
+    "pictures": Kind(
+        "edgepose.output.pictures:Pictures",
+        "FOLDER",
+        "Write the overlay of every frame as a JPEG.",
+        drawn=True,
+    ),
 }
 
 

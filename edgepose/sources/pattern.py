@@ -59,7 +59,7 @@ class PatternSource(Source):
 
     def image(self, seconds: float) -> Image:
         """The picture at ``seconds``: (H, W, 3) uint8 BGR."""
-        image: Image = self._room.copy()
+        image = as_image(self._room.copy())
         for number in range(self._figures):
             phase = seconds + number * _CROSSING / max(1, self._figures)
             at = 2 * math.pi * phase / _CROSSING
