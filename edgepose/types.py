@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,14 +100,42 @@ class SourceInfo:
     continuous: bool = True
 
 
+class SourceStatus(Protocol):
+    """How a source fares right now."""
+
+    @property
+    def state(self) -> str:
+        """Such as running, stalled, reconnecting, ended."""
+        ...
+
+    @property
+    def frames(self) -> int:
+        """Whose results have been given out."""
+        ...
+
+    @property
+    def dropped(self) -> int:
+        """Frames that nobody saw."""
+        ...
+
+    @property
+    def reconnects(self) -> int:
+        """How often it was lost and found."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """What a sink is told before the first result: who estimates, and from what."""
+    """What a sink is told before the first result: who estimates, and from what.
+
+    ``status`` tells, at any time and on any thread, how each source fares; None where nobody knows.
+    """
 
     bundle: str
     backend: str
     skeleton: Skeleton
     sources: tuple[SourceInfo, ...]
+    status: Callable[[], Sequence[SourceStatus]] | None = None
 
 
 @dataclass(slots=True)

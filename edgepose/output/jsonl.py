@@ -64,18 +64,7 @@ class JsonLines(Sink):
 
     def write(self, result: Result) -> bool:
         """Write one frame. OutputError when the disk is full or the reader has gone."""
-        line: dict[str, Any] = {
-            "frame": result.index,
-            "source": result.source,
-            "t": round(result.time, 4),
-        }
-        if result.name is not None:
-            line["name"] = result.name
-        height, width = result.frame.shape[:2]
-        if self._sizes[result.source] != (width, height):
-            line["width"], line["height"] = width, height
-        line["persons"] = [_person(p) for p in result.people]
-        self._line(line)
+        self._line(plain(result, self._sizes[result.source]))
         return True
 
     def close(self) -> None:
@@ -86,6 +75,22 @@ class JsonLines(Sink):
 
     def _line(self, line: dict[str, Any]) -> None:
         append(self._fd, self._encode(line) + b"\n", self._file)
+
+
+def plain(result: Result, size: tuple[int, int]) -> dict[str, Any]:
+    """One line as plain data; ``size`` (width, height) is the one that the reader knows."""
+    line: dict[str, Any] = {
+        "frame": result.index,
+        "source": result.source,
+        "t": round(result.time, 4),
+    }
+    if result.name is not None:
+        line["name"] = result.name
+    height, width = result.frame.shape[:2]
+    if size != (width, height):
+        line["width"], line["height"] = width, height
+    line["persons"] = [_person(p) for p in result.people]
+    return line
 
 
 def _person(person: Person) -> dict[str, Any]:

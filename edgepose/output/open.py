@@ -70,6 +70,14 @@ KINDS: dict[str, Kind] = {
         "Write the overlay of every frame as a JPEG.",
         drawn=True,
     ),
+    "serve": Kind(
+        "edgepose.output.web.server:Web",
+        "[HOST:]PORT",
+        "Show a live page in the browser, with metrics for Prometheus. Only this machine can see "
+        "it unless HOST says otherwise; then a token is needed, which is printed, or taken from "
+        "EDGEPOSE_TOKEN.",
+        drawn=True,
+    ),
 }
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 from edgepose.errors import OutputError
 from edgepose.output.overlay import Overlay
-from edgepose.output.sink import Sink
+from edgepose.output.sink import Sink, without_pixels
 from edgepose.output.worker import Worker
 from edgepose.types import Result, RunInfo
 
@@ -68,12 +68,15 @@ class Outputs:
         """Give ``result`` to every sink; False once there were some and none is left."""
         drawn: Result | None = None
         for worker in self.workers:
-            given = result
-            if worker.drawn and worker.alive and worker.sink.pixels and self._overlay:
+            if not worker.sink.pixels:
+                given = without_pixels(result)
+            elif worker.drawn and worker.alive and self._overlay is not None:
                 if drawn is None:
                     picture = self._overlay.draw(result.frame.copy(), result.people)
                     drawn = replace(result, frame=picture)
                 given = drawn
+            else:
+                given = result
             worker.write(given)
             if worker.crash is not None:
                 raise worker.crash

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
+
+import numpy as np
 
 from edgepose.errors import OutputError
 from edgepose.types import Result, RunInfo
@@ -25,7 +28,7 @@ class Sink(Protocol):
 
     @property
     def pixels(self) -> bool:
-        """Whether it looks at the frame now; if not, it may be given a frame without content."""
+        """Whether it wants the next frame's content; if not, it is given :func:`without_pixels`."""
         return True
 
     def start(self, run: RunInfo) -> None:
@@ -45,3 +48,16 @@ class Sink(Protocol):
 
 class GoneError(OutputError):
     """Whoever read this output has gone: trying again is of no use."""
+
+
+_NOTHING = np.zeros((1, 1, 1), np.uint8)
+
+
+def without_pixels(result: Result) -> Result:
+    """``result`` with a frame of the same shape that takes no memory, so that it may wait long."""
+    return replace(result, frame=np.broadcast_to(_NOTHING, result.frame.shape))
+
+
+def has_pixels(result: Result) -> bool:
+    """Whether the frame of ``result`` has content."""
+    return result.frame.strides[0] != 0

@@ -6,12 +6,9 @@ import logging
 import threading
 import time
 from collections import deque
-from dataclasses import replace
-
-import numpy as np
 
 from edgepose.errors import OutputError
-from edgepose.output.sink import GoneError, Sink
+from edgepose.output.sink import GoneError, Sink, has_pixels
 from edgepose.types import Result
 
 log = logging.getLogger(__name__)
@@ -21,7 +18,6 @@ _WAITING_FRAMES, _WAITING = 4, 256
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 # How long the end of a run waits for a sink that hangs.
 _PATIENCE = 20.0
-_NO_PIXELS = np.zeros((1, 1, 1), np.uint8)
 
 
 class Worker:
@@ -56,11 +52,7 @@ class Worker:
         if self._thread is None:
             self._feed(result)
             return
-        most = _WAITING_FRAMES
-        if not self.sink.pixels:
-            # The frame need not wait along: a view of one zero keeps its shape.
-            result = replace(result, frame=np.broadcast_to(_NO_PIXELS, result.frame.shape))
-            most = _WAITING
+        most = _WAITING_FRAMES if has_pixels(result) else _WAITING
         with self._changed:
             while len(self._queue) >= most and self.alive and not self._finished:
                 if self._live:
