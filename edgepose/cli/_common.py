@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from edgepose.cli import _log
 from edgepose.errors import EdgeposeError
 
 USER_ERROR = 2
@@ -27,11 +28,10 @@ def reporting(program: str, command: Callable[..., None]) -> Callable[..., None]
         try:
             command(*args, **options)
         except EdgeposeError as error:
-            sentence = " ".join(str(error).split())
-            print(f"{program}: {sentence}", file=sys.stderr)  # noqa: T201
+            _log.fail(program, " ".join(str(error).split()))
             raise typer.Exit(USER_ERROR) from None
         except KeyboardInterrupt:
-            print(f"{program}: interrupted", file=sys.stderr)  # noqa: T201
+            _log.fail(program, "interrupted")
             raise typer.Exit(INTERRUPTED) from None
 
     return reported

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from edgepose.api import estimator, load, load_detector
 from edgepose.bundle import Bundle
 from edgepose.cli._common import progress
+from edgepose.cli._systemd import watched
 from edgepose.errors import BackendError
 from edgepose.files import STDOUT
 from edgepose.output.open import check_apart, open_outputs
@@ -21,14 +23,17 @@ from edgepose.runner.capture import Feed
 from edgepose.runner.pipeline import Pipeline
 from edgepose.runner.policy import DropPolicy
 from edgepose.sources.open import open_source
-from edgepose.sources.source import Source
+from edgepose.sources.source import Source, SourceOptions
 from edgepose.types import RunInfo
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from edgepose.backends import Backend
+    from edgepose.output.outputs import Outputs
     from edgepose.runner.statistics import SourceStats, Stats
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,7 @@ class Options:
     """What the user asked for; see ``edgepose-run --help``."""
 
     sources: Sequence[str | int]
+    wanted: SourceOptions
     outputs: Mapping[str, str | bool]
     bundle: Path | None
     backend: str
@@ -47,6 +53,7 @@ class Options:
     max_frames: int | None
     smooth: bool
     policy: DropPolicy
+    structured: bool
 
 
 def run(options: Options) -> bool:
@@ -59,7 +66,7 @@ def run(options: Options) -> bool:
 
     outputs = open_outputs(options.outputs)
     written = [place.sink.path for place in outputs.placed if place.sink.path is not None]
-    console = Console(stderr=STDOUT in written, highlight=False)
+    console = Console(stderr=STDOUT in written, highlight=False, quiet=options.structured)
     with contextlib.ExitStack() as stack:
         feeds = _open(options, stack)
         sources = [feed.source for feed in feeds]
@@ -80,20 +87,39 @@ def run(options: Options) -> bool:
             max_persons=options.max_persons,
             smooth=options.smooth,
         )
+        pipeline = Pipeline(feeds, estimate, policy=options.policy, max_frames=options.max_frames)
+        fates = pipeline.stats.sources
         seen = tuple(source.info for source in sources)
-        outputs.start(RunInfo(cascade.bundle.name, cascade.backend, cascade.skeleton, seen))
+        outputs.start(
+            RunInfo(cascade.bundle.name, cascade.backend, cascade.skeleton, seen, lambda: fates)
+        )
         stack.callback(outputs.close)
-        pipeline = stack.enter_context(
-            Pipeline(feeds, estimate, policy=options.policy, max_frames=options.max_frames)
+        stack.enter_context(pipeline)
+        for place in outputs.placed:
+            if place.sink.notice:
+                console.print(place.sink.notice, soft_wrap=True, markup=False)
+        log.info(
+            "run started",
+            extra={
+                "bundle": cascade.bundle.name,
+                "backend": cascade.backend,
+                "sources": [source.name for source in sources],
+                "notices": [p.sink.notice for p in outputs.placed if p.sink.notice],
+            },
         )
         interrupted = False
         try:
             total = _total(sources, options.max_frames)
-            with _stops(pipeline) as signals, progress("", total) as advance:
+            with (
+                _stops(pipeline) as signals,
+                progress("", total) as advance,
+                watched(lambda: any(fate.state == "running" for fate in fates)) as alive,
+            ):
                 for result in pipeline:
                     if not outputs.write(result):
                         pipeline.stop()
                     advance(1)
+                    alive()
                     # A frame is megabytes: let it go before the next one is waited for.
                     del result
             interrupted = bool(signals)
@@ -104,8 +130,16 @@ def run(options: Options) -> bool:
                 # A device that does not answer is not waited for: it is left to the process's end.
                 stack.pop_all()
             outputs.close()
+            _log_end(pipeline.stats, outputs)
             if pipeline.stats.frames:
                 _report(console, pipeline.stats, sources)
+                for worker in outputs.workers:
+                    if worker.late or worker.lost:
+                        console.print(
+                            f"{worker.option}: {worker.written} results, {worker.late} left out "
+                            f"because it was behind, {worker.lost} lost to errors",
+                            soft_wrap=True,
+                        )
                 for path in written:
                     if path != STDOUT:
                         console.print(f"wrote {path}", markup=False, soft_wrap=True)
@@ -114,11 +148,33 @@ def run(options: Options) -> bool:
         return interrupted
 
 
+def _log_end(stats: Stats, outputs: Outputs) -> None:
+    log.info(
+        "run finished",
+        extra={
+            "frames": stats.frames,
+            "seconds": round(stats.elapsed, 3),
+            "fps": round(stats.fps, 2),
+            "sources": [
+                {"name": s.name, "state": s.state, "frames": s.frames, "dropped": s.dropped}
+                for s in stats.sources
+            ],
+            "outputs": [
+                {"output": w.option, "written": w.written, "late": w.late, "lost": w.lost}
+                for w in outputs.workers
+            ],
+            "milliseconds": {
+                t.stage: {"p50": round(t.p50, 2), "p99": round(t.p99, 2)} for t in stats.timings()
+            },
+        },
+    )
+
+
 def _open(options: Options, stack: contextlib.ExitStack) -> list[Feed]:
     """Every source, open; a lost one is opened again the same way."""
     feeds = []
     for number, spec in enumerate(options.sources):
-        again = functools.partial(open_source, spec, number=number)
+        again = functools.partial(open_source, spec, options.wanted, number=number)
         feeds.append(Feed(again(), again))
         stack.callback(feeds[-1].source.close)
     return feeds

@@ -60,9 +60,6 @@ class Outputs:
                 _close_quietly(sink)
             raise
         self.workers = [Worker(p.option, p.sink, live, p.drawn, not p.main) for p in self.placed]
-        for place in self.placed:
-            if place.sink.notice:
-                log.info("%s", place.sink.notice)
 
     def write(self, result: Result) -> bool:
         """Give ``result`` to every sink; False once there were some and none is left."""
