@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgepose.version import __version__
 
 if TYPE_CHECKING:
-    from edgepose.api import load, load_detector, open_source, stream
+    from edgepose.api import astream, load, load_detector, open_source, stream
     from edgepose.bundle import Bundle
     from edgepose.cascade.host import HostCascade
     from edgepose.skeleton import COCO17, LSP14, Skeleton
@@ -28,6 +28,7 @@ _HOMES = {
     "Poses": "edgepose.types",
     "Result": "edgepose.types",
     "Skeleton": "edgepose.skeleton",
+    "astream": "edgepose.api",
     "load": "edgepose.api",
     "load_detector": "edgepose.api",
     "open_source": "edgepose.api",
@@ -45,6 +46,7 @@ __all__ = [
     "Result",
     "Skeleton",
     "__version__",
+    "astream",
     "load",
     "load_detector",
     "open_source",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from edgepose.backends import Backend, default_threads, open_backend
 from edgepose.backends.auto import open_auto
@@ -28,7 +30,7 @@ from edgepose.sources.source import Source
 from edgepose.types import Result
 from edgepose.verify.golden import verify_golden
 
-__all__ = ["estimator", "load", "load_detector", "open_source", "stream"]
+__all__ = ["astream", "estimator", "load", "load_detector", "open_source", "stream"]
 
 
 def load(
@@ -188,3 +190,25 @@ def _feed(source: Spec | Source, number: int, stack: contextlib.ExitStack) -> Fe
     feed = Feed(again(), again)
     stack.callback(feed.source.close)
     return feed
+
+
+async def astream(
+    source: Spec | Source | Sequence[Spec | Source], **options: Any
+) -> AsyncIterator[Result]:
+    """:func:`stream` for asyncio, with its arguments and errors.
+
+    Results are waited for on a thread, so that the loop stays free. Leaving it early ends the run;
+    use ``contextlib.aclosing`` where that must not wait for the garbage collector.
+    """
+    results = stream(source, **options)
+    loop = asyncio.get_running_loop()
+    # One thread: what is under way there ends before the stream is closed.
+    pool = ThreadPoolExecutor(1, "edgepose-astream")
+    try:
+        while (result := await loop.run_in_executor(pool, next, results, None)) is not None:
+            yield result
+            del result
+    finally:
+        closing = pool.submit(getattr(results, "close", lambda: None))
+        pool.shutdown(wait=False)
+        await asyncio.shield(asyncio.wrap_future(closing))

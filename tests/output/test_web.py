@@ -2,6 +2,9 @@
 
 import http.client
 import json
+import re
+import subprocess
+import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -22,6 +25,7 @@ from edgepose.skeleton import COCO17
 from edgepose.types import Result, RunInfo, SourceInfo
 from tests.browser import Browser
 from tests.conftest import front_person
+from tests.test_docs import programs
 
 SOURCES = (SourceInfo("hall", 320, 240, 30.0, live=True), SourceInfo("gate", 240, 320, live=True))
 STATUS = [
@@ -144,6 +148,18 @@ def test_poses_over_a_web_socket_are_the_lines_of_jsonl(running):
     first = lines[0]["frame"]
     assert [line["frame"] for line in lines] == list(range(first, first + 5))
     assert [p["id"] for p in lines[0]["persons"]] == [1, 2]
+
+
+def test_the_program_in_the_documentation_reads_them(running):
+    client = programs("integrate.md")[-1]
+    command = [sys.executable, "-c", client, running.host]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        lines = [process.stdout.readline() for _ in range(4)]
+        process.kill()
+    for line in lines:
+        assert re.fullmatch(
+            r"source 0 frame \d+ person [12]: 100 x 210 at \((40|160), 20\)\n", line
+        )
 
 
 def test_pages_of_other_sites_cannot_read_it(running):
