@@ -23,9 +23,10 @@ MODULE = "EDGEPOSE_HOST_MODULE"  # names the file that stands for edgepose._host
 def build() -> Path:
     """Build the module with g++, unless these sources have been built before."""
     csrc = ROOT / "csrc"
-    sources = sorted(path for path in csrc.iterdir() if path.suffix in (".h", ".cu", ".cpp"))
+    kernels = sorted(csrc.glob("*_host.cpp"))
+    sources = [csrc / "host_bindings.cpp", *kernels, *csrc.glob("*.cu"), *csrc.glob("*.h")]
     digest = hashlib.sha256(" ".join([*FLAGS, sys.version]).encode())
-    for path in sources:
+    for path in sorted(sources):
         digest.update(path.read_bytes())
     module = ROOT / "build" / "sanitized" / digest.hexdigest()[:16] / "_host.so"
     if module.exists():
@@ -35,9 +36,9 @@ def build() -> Path:
     command += [f"-I{csrc}", *(f"-isystem{path}" for path in cuda_build.header_folders())]
     bindings = str(module.with_suffix(".o"))  # not sanitized, which would take it a minute
     subprocess.run([*command, "-c", str(csrc / "host_bindings.cpp"), "-o", bindings], check=True)
-    kernels = [str(path) for path in sorted(csrc.glob("*_host.cpp"))]
     part = module.with_suffix(".part")
-    subprocess.run([*command, *FLAGS, "-shared", bindings, *kernels, "-o", str(part)], check=True)
+    command += [*FLAGS, "-shared", bindings, *map(str, kernels), "-o", str(part)]
+    subprocess.run(command, check=True)
     part.replace(module)
     return module
 

@@ -8,7 +8,8 @@ are ``reference.py`` and, for NV12 frames, ``reference_nv12.py``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,10 @@ from edgepose.crop.native import device_count, module
 from edgepose.crop.normalisation import normalisation
 from edgepose.crop.surfaces import NV12, FrameTable, table_of
 
-__all__ = ["NV12", "DeviceArray", "FrameTable", "Stream", "crop", "device_count", "empty"]
+__all__ = [
+    "NV12", "BoundCrop", "DeviceArray", "FrameTable", "Stream", "bind", "crop", "device_count",
+    "empty",
+]  # fmt: skip
 
 
 def crop(
@@ -69,32 +73,14 @@ def crop(
         ValueError: an argument has the wrong type, shape, layout or place; the message names it.
         BackendError: no CUDA build, or CUDA reports an error.
     """
-    height, width = _size(size)
-    colour = normalisation(scale, mean, std, border)
-    kind = np.dtype(dtype)
-    if kind not in (np.float32, np.float16):
-        raise ValueError(f"dtype must be float32 or float16, not {kind}")
-    native = module()
-    importer = Importer(stream_handle(stream))
-
-    table = table_of(frames, importer)
-    rectangles = importer.array(boxes, "boxes", np.float32)
-    check_shape("boxes", rectangles, (None, 4))
-    n = rectangles.shape[0]
-    index = None
-    if frame_index is not None:
-        index = importer.array(frame_index, "frame_index", np.int64)
-        check_shape("frame_index", index, (n,))
-    elif table.length != 1 and n > 0:
-        raise ValueError(f"frame_index is needed with {table.length} frames")
-    target = None
-    if out is not None:
-        target = importer.array(out, "out", kind)
-        check_shape("out", target, (n, 3, height, width))
-        if target.read_only:
-            raise ValueError("out must be writable")
-    if n == 0:
-        return out if out is not None else DeviceArray(0, (0, 3, height, width), kind)
+    options: dict[str, Any] = {
+        "frame_index": frame_index, "scale": scale, "mean": mean, "std": std, "border": border,
+        "antialias": antialias, "dtype": dtype, "out": out,
+    }  # fmt: skip
+    work = _Work(frames, boxes, size, stream_handle(stream), **options)
+    native, importer, target = module(), work.importer, work.target
+    if work.shape[0] == 0:
+        return out if out is not None else DeviceArray(0, work.shape, work.dtype)
 
     device = importer.device()
     others = importer.others()
@@ -105,18 +91,112 @@ def crop(
     if target is None:
         if captured:
             raise ValueError("out is needed while the stream is captured")
-        out = target = empty((n, 3, height, width), kind, device=device, stream=stream)
-    native.crop(
-        native.Frames(table.source, table.pointer, table.length, table.on_device),
-        rectangles.pointer,
-        0 if index is None else index.pointer,
-        n,
-        native.CropSpec(height, width, kind == np.float16, colour, bool(antialias)),
-        target.pointer,
-        device,
-        importer.stream,
-    )
+        out = target = empty(work.shape, work.dtype, device=device, stream=stream)
+    work.launcher(device, target)(importer.stream)
     if target.stream in others and not captured:
         # Whoever takes `out` in the order of its own stream, or frees it there, comes after.
         native.wait(device, target.stream, importer.stream)
     return out
+
+
+def bind(
+    frames: Any, boxes: Any, size: int | tuple[int, int], *, out: Any, **options: Any
+) -> BoundCrop:
+    """Check a crop's arguments once, for calls in a loop over the same memory.
+
+    Args:
+        frames: as of ``crop``; a ``FrameTable`` may name other frames at every call.
+        boxes: as of ``crop``, at least one; read when the launch runs.
+        size: as of ``crop``.
+        out: as of ``crop``, but needed.
+        options: the others of ``crop`` but ``stream``.
+
+    Raises:
+        ValueError: an argument has the wrong type, shape, layout or place; the message names it.
+        BackendError: no CUDA build, or CUDA reports an error.
+    """
+    if out is None:
+        raise ValueError("out is needed")
+    work = _Work(frames, boxes, size, 0, out=out, **options)
+    if work.shape[0] == 0 or work.target is None:
+        raise ValueError("boxes must be at least one")
+    return BoundCrop(work.launcher(work.importer.device(), work.target), out, work)
+
+
+class BoundCrop:
+    """A crop whose arguments are checked: ``bound(stream)`` launches it and does nothing else.
+
+    Attributes:
+        out: what it writes.
+    """
+
+    __slots__ = ("_kept", "_launch", "out")
+
+    def __init__(self, launch: Callable[[int], None], out: Any, kept: object) -> None:
+        self._launch, self.out, self._kept = launch, out, kept
+
+    def __call__(self, stream: int = 0) -> Any:
+        """Launch on the stream of this handle, in whose order everything must be ready."""
+        self._launch(stream)
+        return self.out
+
+
+class _Work:
+    """A crop's arguments, checked."""
+
+    def __init__(
+        self,
+        frames: Any,
+        boxes: Any,
+        size: int | tuple[int, int],
+        stream: int,
+        *,
+        out: Any,
+        frame_index: Any = None,
+        scale: float = 1.0,
+        mean: Sequence[float] = (0.0, 0.0, 0.0),
+        std: Sequence[float] = (1.0, 1.0, 1.0),
+        border: Sequence[float] | None = None,
+        antialias: bool = True,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        height, width = _size(size)
+        colour = normalisation(scale, mean, std, border)
+        self.dtype = np.dtype(dtype)
+        if self.dtype not in (np.float32, np.float16):
+            raise ValueError(f"dtype must be float32 or float16, not {self.dtype}")
+        native = module()
+        self.importer = importer = Importer(stream)
+        self._table = table_of(frames, importer)
+        self._boxes = importer.array(boxes, "boxes", np.float32)
+        check_shape("boxes", self._boxes, (None, 4))
+        n = self._boxes.shape[0]
+        self.shape = (n, 3, height, width)
+        self._index: DeviceArray | None = None
+        if frame_index is not None:
+            self._index = importer.array(frame_index, "frame_index", np.int64)
+            check_shape("frame_index", self._index, (n,))
+        elif self._table.length != 1 and n > 0:
+            raise ValueError(f"frame_index is needed with {self._table.length} frames")
+        self.target: DeviceArray | None = None
+        if out is not None:
+            self.target = importer.array(out, "out", self.dtype)
+            check_shape("out", self.target, self.shape)
+            if self.target.read_only:
+                raise ValueError("out must be writable")
+        half = self.dtype == np.float16
+        self._spec = native.CropSpec(height, width, half, colour, bool(antialias))
+
+    def launcher(self, device: int, target: DeviceArray) -> Callable[[int], None]:
+        """Return what launches on a stream; it points into this, which must be kept."""
+        native, table = module(), self._table
+        return partial(
+            native.crop,
+            native.Frames(table.source, table.pointer, table.length, table.on_device),
+            self._boxes.pointer,
+            0 if self._index is None else self._index.pointer,
+            self.shape[0],
+            self._spec,
+            target.pointer,
+            device,
+        )

@@ -1,4 +1,7 @@
-"""The CUDA kernels' source on the host, in the place of ``edgepose._cuda``."""
+"""The CUDA kernels' source on the host, in the place of ``edgepose._cuda``.
+
+``tests/sanitized.py`` runs the same with sanitizers.
+"""
 
 from __future__ import annotations
 

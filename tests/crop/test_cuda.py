@@ -6,6 +6,7 @@ Where no GPU is needed: pointers are the host's, and a recorder stands for the n
 from __future__ import annotations
 
 import ctypes
+import gc
 import weakref
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -199,6 +200,34 @@ def test_the_stream_of_out_waits_for_the_launch(gpu):
     call(out=Interface(OUT, stream=1), stream=0)
     call(out=Interface(OUT), boxes=Interface(BOXES, stream=9), stream=5)
     assert order == ["crop", (5, 9), "crop"]
+
+
+def test_a_bound_crop_only_launches(gpu):
+    frames, out = Interface(IMAGE, stream=3), Interface(OUT, stream=9)
+    options = {"scale": 0.5, "frame_index": Interface(INDEX), "antialias": False}
+    bound = cuda.bind(frames, Interface(BOXES), 4, out=out, **options)
+    assert gpu.calls == []
+    assert bound(77) is bound(5) is bound.out is out
+    call(frames=frames, out=out, stream=5, **options)
+    assert gpu.calls[0][:-1] == gpu.calls[1][:-1] == gpu.calls[2][:-1]
+    assert [arguments[-1] for arguments in gpu.calls] == [77, 5, 5]
+    assert gpu.waited == [(0, 5, 3), (0, 5, 9), (0, 9, 5)]  # all by the one that is not bound
+    with pytest.raises(ValueError, match="out is needed"):
+        cuda.bind(frames, Interface(BOXES), 4, out=None)
+    with pytest.raises(ValueError, match="boxes must be at least one"):
+        cuda.bind(frames, Interface(BOXES[:0]), 4, out=Interface(OUT[:0]))
+    with pytest.raises(ValueError, match="scale"):
+        cuda.bind(frames, Interface(BOXES), 4, out=out, scale=0)
+
+
+def test_a_bound_crop_keeps_what_it_points_into(gpu):
+    gpu.crop = lambda frames, *_: gpu.calls.append(frames)
+    bound = cuda.bind(Interface(IMAGE), Interface(BOXES), 4, out=Interface(OUT))
+    gc.collect()
+    again = Frames(0, [(IMAGE.ctypes.data, 0, 24, 0, 6, 8)])
+    assert bound._kept._table.rows.tolist() == again.rows
+    bound()
+    assert gpu.calls == [again]
 
 
 def test_while_the_stream_is_captured_nothing_is_waited_for(gpu):
