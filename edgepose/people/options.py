@@ -27,7 +27,7 @@ class TrackerOptions:
     sure_score: float = 0.7
     """A new person's detection under this must be seen again, two frames later."""
     patience: float = 0.15
-    """How long a shown person may be poor before being given up as lost."""
+    """How long a person may be poor before being given up as lost."""
     trust: float = 2.0
     """How long a good pose is believed against a detector that sees nobody there, unless the person
     was leaving the picture."""

@@ -231,10 +231,8 @@ class Tracker:
         track.good = 0
         if track.poor_since is None:
             track.poor_since = time
-        if not track.id:
-            track.lost = True
-        elif time - track.poor_since >= self.options.patience:
-            track.lost = self._urgent = True
+        if time - track.poor_since >= self.options.patience:
+            track.lost, self._urgent = True, self._urgent or bool(track.id)
 
 
 def _together(track: Track, level: float) -> float:
