@@ -7,17 +7,22 @@ see :func:`sealed`. It knows no runtime: :mod:`edgepose.verify.golden` runs the 
 from __future__ import annotations
 
 import hashlib
+import math
 import re
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from edgepose.errors import BundleError
-from edgepose.skeleton import SKELETONS, Skeleton
+from edgepose.skeleton import SKELETONS, Skeleton, SkeletonSpec
 
-FORMAT = 1
+FORMAT = 2
 SHIPPED = Path(__file__).parent / "models" / "edgepose-s"
+
+_LARGEST = 4096  # pixels of an input's side
 
 Triple = tuple[float, float, float]
 
@@ -61,12 +66,12 @@ class GoldenSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BundleManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Content of ``bundle.toml``."""
+    """Content of ``bundle.toml``; ``skeleton`` is a known one's name (format 1) or spelt out."""
 
     format: int
     name: str
     version: str
-    skeleton: str
+    skeleton: str | SkeletonSpec
     licence: str
     pixels: Pixels
     stages: list[StageSpec]
@@ -91,6 +96,48 @@ class NetworkSpec:
     rows: int
     fixed: bool
     stage: int | None = None
+
+
+def _fault(m: BundleManifest) -> str | None:
+    """A value that no bundle can have, if there is one: it would fail, or estimate nonsense."""
+    if not m.stages:
+        return "has no stages"
+    p = m.pixels
+    if not (_positive(p.scale) and all(map(_positive, p.std)) and all(map(math.isfinite, p.mean))):
+        return "gives pixels a scale, mean or std that is not finite and positive"
+    for number, stage in enumerate(m.stages, 1):
+        if not 8 <= stage.size <= _LARGEST:
+            return f"gives stage {number} an input of {stage.size} pixels (8 to {_LARGEST})"
+        if not (_positive(stage.extent) and stage.extent <= 100):
+            return f"gives stage {number} an extent (σ) of {stage.extent} (above 0, at most 100)"
+    if m.detector is not None:
+        if not all(8 <= side <= _LARGEST for side in m.detector.size):
+            return f"gives the detector an input of {m.detector.size} pixels (8 to {_LARGEST})"
+        if not (0 <= m.detector.score <= 1 and 0 <= m.detector.iou <= 1):
+            return "gives the detector a score or IoU outside of 0 to 1"
+    return None
+
+
+def _positive(value: float) -> bool:
+    return math.isfinite(value) and value > 0
+
+
+def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes of an .npz's arrays, by name, from their heads. BundleError if it is broken."""
+    found = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                with archive.open(name) as stream:
+                    np.lib.format.read_magic(stream)
+                    found[name.removesuffix(".npy")] = np.lib.format.read_array_header_1_0(stream)[
+                        0
+                    ]
+    except (zipfile.BadZipFile, ValueError, OSError) as error:
+        raise BundleError(f"{path} holds no golden pairs ({error}); export the bundle again") from (
+            error
+        )
+    return found
 
 
 class _Format(msgspec.Struct):
@@ -139,27 +186,60 @@ class Bundle:
             self.manifest = msgspec.toml.decode(content, type=BundleManifest)
         except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
             raise BundleError(f"{path} is not a valid bundle description: {error}") from error
+        self.skeleton = self._skeleton()
         m = self.manifest
-        if m.skeleton not in SKELETONS:
-            raise BundleError(
-                f"bundle {m.name} has the skeleton {m.skeleton!r}; known are {', '.join(SKELETONS)}"
-            )
-        if not m.stages:
-            raise BundleError(f"bundle {m.name} has no stages; export it again")
+        if fault := _fault(m):
+            raise BundleError(f"bundle {self.folder} {fault}; export it again")
         self._check(m.golden.file, m.golden.sha256)
         for spec in (*m.stages, m.detector):
             if spec is not None:
                 self._check(spec.file, spec.sha256)
+        self._check_golden()
+
+    def _check_golden(self) -> None:
+        """The golden pairs were made by the networks: sizes and joints must be the description's.
+
+        Pairs of another form are refused later, when they are run; absent ones too.
+        """
+        m, k = self.manifest, len(self.skeleton)
+        shapes = _shapes(self.path(m.golden.file))
+        for number, stage in enumerate(m.stages, 1):
+            side = shapes.get(f"input{number}", (0, 3, stage.size))[2]
+            if side != stage.size:
+                raise BundleError(
+                    f"bundle {self.folder} gives stage {number} an input of {stage.size} pixels, "
+                    f"its network takes {side}; export it again"
+                )
+            rows = shapes.get(f"points{number}", (k, k))
+            joints = rows[1] if number == 1 else rows[0]
+            if (joints != k) if number == 1 else (joints % k):
+                raise BundleError(
+                    f"bundle {self.folder} has the skeleton {self.skeleton.name} of {k} joints, "
+                    f"stage {number} was exported for {joints}; export it again"
+                )
 
     @property
     def name(self) -> str:
         """Name and version."""
         return f"{self.manifest.name} {self.manifest.version}"
 
-    @property
-    def skeleton(self) -> Skeleton:
+    def _skeleton(self) -> Skeleton:
         """Joints in the order of the networks' outputs."""
-        return SKELETONS[self.manifest.skeleton]
+        given = self.manifest.skeleton
+        if not isinstance(given, str):
+            try:
+                return given.skeleton()
+            except ValueError as error:
+                raise BundleError(
+                    f"bundle {self.folder} has a skeleton that is not valid: {error}; export it "
+                    "again"
+                ) from error
+        if given not in SKELETONS:
+            raise BundleError(
+                f"bundle {self.manifest.name} has the skeleton {given!r}; known are "
+                f"{', '.join(SKELETONS)}"
+            )
+        return SKELETONS[given]
 
     def networks(self) -> list[NetworkSpec]:
         """The networks: ``stage1``, ``stage2``, …, ``detector``."""

@@ -37,3 +37,7 @@ class DeviceError(BackendError):
 
 class EngineError(BackendError):
     """A TensorRT engine cannot be built, does not fit this machine, or is damaged."""
+
+
+class TrainingError(EdgeposeError):
+    """Training cannot go on (diverged, wrong checkpoint, no memory, a lost process)."""

@@ -62,11 +62,14 @@ def torso_diameter(joints: ArrayLike, skeleton: Skeleton, floor: float = TORSO_F
     ``joints`` (..., k, 2) give (...,). The larger of the two shoulder - opposite hip diagonals, so
     that a person seen from the side, whose one diagonal shrinks, keeps a usable size. It never
     degenerates: the least value is ``floor`` of the larger side of the pose's extent, then 1 pixel.
+    Of a skeleton without torso pairs it is the larger side of the extent.
     """
     y = np.asarray(joints, np.float32)
+    extent = (y.max(-2) - y.min(-2)).max(-1)
+    if not skeleton.torso:
+        return np.asarray(np.maximum(extent, np.float32(1)), np.float32)
     ends = y[..., skeleton.torso_index, :]
     diagonal = np.linalg.norm(ends[..., 0, :] - ends[..., 1, :], axis=-1).max(-1)
-    extent = (y.max(-2) - y.min(-2)).max(-1)
     size: Float = np.maximum(np.maximum(diagonal, np.float32(floor) * extent), np.float32(1))
     return size
 

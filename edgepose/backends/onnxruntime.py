@@ -9,7 +9,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from edgepose.bundle import Bundle
-from edgepose.errors import BackendError
+from edgepose.errors import BackendError, BundleError
 
 
 class OnnxRuntimeNetwork:
@@ -30,6 +30,7 @@ class OnnxRuntimeNetwork:
             reason = str(error).splitlines()[0]
             raise BackendError(f"onnxruntime cannot load {path}: {reason}") from error
         self._input = self._session.get_inputs()[0].name
+        self.shape: list[int | str] = self._session.get_inputs()[0].shape
 
     def __call__(self, batch: NDArray[np.float32], /) -> tuple[NDArray[np.float32], ...]:
         """Run one batch (n, 3, h, w) float32."""
@@ -46,5 +47,12 @@ class OnnxRuntime:
         self.threads = threads
 
     def load(self, bundle: Bundle, network: str) -> OnnxRuntimeNetwork:
-        """Load a bundle's network; BackendError if its file is no ONNX."""
-        return OnnxRuntimeNetwork(bundle.network(network).path, self.threads)
+        """Load a network; BackendError if it is no ONNX, BundleError if of another size."""
+        spec = bundle.network(network)
+        loaded = OnnxRuntimeNetwork(spec.path, self.threads)
+        if loaded.shape[1:] != list(spec.shape):
+            raise BundleError(
+                f"bundle {bundle.name} gives {network} an input of {spec.shape}, the network takes "
+                f"{tuple(loaded.shape[1:])}; export it again"
+            )
+        return loaded

@@ -1,8 +1,9 @@
 """Annotated pictures: one JSON line per person, the pictures in a tar or folder beside it.
 
-A line holds ``image``, ``width``, ``height``, ``joints`` (14 of ``[x, y, v]`` in pixels, LSP order;
-v 0 not labelled, 1 hidden, 2 visible), ``person_box`` (tight around the labelled joints) and
-optionally ``boxes``, ``true_box``, ``true_boxes``, ``label``, ``weight`` and ``split``.
+A line has ``image``, ``width``, ``height``, ``joints`` (each ``[x, y, v]`` in pixels; v 0 is not
+labelled, 1 hidden, 2 visible), ``person_box`` (tight around the labelled joints) and optionally
+``boxes``, ``true_box``, ``true_boxes``, ``label``, ``weight`` and ``split``. The joints are
+those of the skeleton in ``NAME.skeleton.toml`` beside it; without one, the fourteen of LSP.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from numpy.typing import NDArray
 from edgepose.errors import DataError
 from edgepose.geometry import person_boxes
 from edgepose.picture import decode_picture
-from edgepose.skeleton import LSP14
+from edgepose.skeleton import LSP14, Skeleton, read_skeleton
 
 _FAR = 2**20  # pixels; far beyond, float32 loses them
+_OUTSIDE = 0.05  # of the picture's longer side: a joint farther outside is a mistake
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -56,6 +58,12 @@ class Record(msgspec.Struct, frozen=True):
         return person_boxes(self.points[self.labelled])
 
 
+def set_skeleton(path: Path | str) -> Skeleton:
+    """The skeleton of an annotation file; DataError if its description is not valid."""
+    beside = Path(path).with_suffix(".skeleton.toml")
+    return read_skeleton(beside) if beside.is_file() else LSP14
+
+
 def load_records(path: Path | str, split: str | None = None) -> list[Record]:
     """Read and check an annotation file; ``split`` keeps the lines of one split.
 
@@ -67,7 +75,7 @@ def load_records(path: Path | str, split: str | None = None) -> list[Record]:
 def numbered_records(path: Path | str, split: str | None = None) -> list[tuple[int, Record]]:
     """:func:`load_records` with each record's line number, counted from 0 over all splits."""
     path = Path(path)
-    decoder = msgspec.json.Decoder(Record)
+    decoder, skeleton = msgspec.json.Decoder(Record), set_skeleton(path)
     records = []
     try:
         lines = path.read_bytes().splitlines()
@@ -80,7 +88,7 @@ def numbered_records(path: Path | str, split: str | None = None) -> list[tuple[i
             record = decoder.decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise DataError(f"{path} line {number} is not a valid annotation: {error}") from error
-        if fault := _fault(record):
+        if fault := record_fault(record, skeleton):
             raise DataError(f"{path} line {number} {fault}")
         records.append((number - 1, record))
     kept = [(n, record) for n, record in records if split is None or record.split == split]
@@ -92,10 +100,13 @@ def numbered_records(path: Path | str, split: str | None = None) -> list[tuple[i
     return kept
 
 
-def _fault(record: Record) -> str | None:
+def record_fault(record: Record, skeleton: Skeleton) -> str | None:
     """What is wrong with a record that has the right fields, if anything is."""
-    if len(record.joints) != len(LSP14):
-        return f"has {len(record.joints)} joints, expected {len(LSP14)}"
+    if len(record.joints) != len(skeleton):
+        return (
+            f"has {len(record.joints)} joints, the skeleton {skeleton.name} has {len(skeleton)}; "
+            "put the set's own beside it, as NAME.skeleton.toml"
+        )
     if record.width < 1 or record.height < 1:
         return f"gives its picture a size of {record.width} x {record.height}"
     xs = [x for x, _, v in record.joints if v > 0]
@@ -109,6 +120,13 @@ def _fault(record: Record) -> str | None:
     places = (value for x, y, _ in record.joints for value in (x, y))
     if max(map(abs, (*places, x0, y0, x1, y1))) > _FAR:
         return "has a joint or box more than a million pixels away"
+    reach = _OUTSIDE * max(record.width, record.height) + 1
+    for name, (x, y, v) in zip(skeleton.joints, record.joints, strict=True):
+        if v > 0 and max(-x, -y, x - record.width, y - record.height) > reach:
+            return (
+                f"has its {name} at ({x:g}, {y:g}), outside the picture of {record.width} x "
+                f"{record.height}"
+            )
     if record.true_box is None and max(x1 - x0, y1 - y0) < 1:
         return "has no true_box, and labels too few joints to tell where the person is"
     if record.true_box is not None and min(x1 - x0, y1 - y0) < 1:

@@ -10,16 +10,21 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from edgepose.evaluate import metrics
-from edgepose.skeleton import LSP14
-from edgepose.train.data import Array, Person
+from edgepose.skeleton import Skeleton
+from edgepose.train.examples import Example, truth_of
+from edgepose.types import Float
 
 _THRESHOLD = 0.2
 EPSILON = 1e-4  # keeps the logit of a mass of 0 or 1 finite
 
 
 def fit(
-    joints: Array, masses: Array, persons: Sequence[Person], weights: Array | None = None
-) -> tuple[Array, Array, Array]:
+    joints: Float,
+    masses: Float,
+    persons: Sequence[Example],
+    skeleton: Skeleton,
+    weights: Float | None = None,
+) -> tuple[Float, Float, Float]:
     """Slopes, contexts and offsets (k,): logistic regression of each joint's hits.
 
     The first acts on the logit of the joint's own mass (Platt 1999), the second on the mean logit
@@ -28,7 +33,7 @@ def fit(
     by ``weights`` (n,), all alike if None. Joints with few labels are held near the fit over all
     joints.
     """
-    known, right = hits(joints, persons)
+    known, right = hits(joints, persons, skeleton)
     features = _features(masses)
     weight = np.ones(len(persons)) if weights is None else np.asarray(weights, np.float64)
     each = np.broadcast_to(weight[:, None], known.shape)
@@ -43,8 +48,13 @@ def fit(
 
 
 def out_of_fold(
-    joints: Array, masses: Array, persons: Sequence[Person], weights: Array, folds: int = 5
-) -> Array:
+    joints: Float,
+    masses: Float,
+    persons: Sequence[Example],
+    skeleton: Skeleton,
+    weights: Float,
+    folds: int = 5,
+) -> Float:
     """Scores (n, k) of each person by a fit to the others: what the scores are worth on new people.
 
     Arguments as for :func:`fit`; every ``folds``-th person is left out in turn.
@@ -53,19 +63,19 @@ def out_of_fold(
     for fold in range(folds):
         out = np.arange(len(persons)) % folds == fold
         rest = [p for p, left_out in zip(persons, out, strict=True) if not left_out]
-        parameters = np.stack(fit(joints[~out], masses[~out], rest, weights[~out]), -1)
+        parameters = np.stack(fit(joints[~out], masses[~out], rest, skeleton, weights[~out]), -1)
         scores[out] = expit((_features(masses[out]) * parameters).sum(-1))
     return scores
 
 
-def hits(joints: Array, persons: Sequence[Person]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def hits(
+    joints: Float, persons: Sequence[Example], skeleton: Skeleton
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which joints (n, k) can be judged, and which lie within 0.2 torso diameters of the truth."""
-    truth = np.stack([p.joints for p in persons])
-    labelled = np.stack([p.labelled for p in persons])
-    return metrics.hits(joints, truth, labelled, LSP14, _THRESHOLD)
+    return metrics.hits(joints, *truth_of(persons), skeleton, _THRESHOLD)
 
 
-def _features(masses: Array) -> NDArray[np.floating]:
+def _features(masses: Float) -> NDArray[np.floating]:
     """(n, k, 3): the logit of each joint's mass, its mean over the person's joints, one."""
     mass = np.clip(masses, EPSILON, 1 - EPSILON)
     logit = np.log(mass) - np.log1p(-mass)

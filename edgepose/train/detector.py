@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from edgepose.geometry import box_iou
 from edgepose.people.detector import Detector
+from edgepose.train.checkpoints import averaged
 from edgepose.train.detector_compose import Composer, batches
-from edgepose.train.detector_data import Source, free_patches, load_sources
+from edgepose.train.detector_data import Scene, free_patches, load_scenes
 from edgepose.train.detector_net import DetectorNet, detection_loss
 from edgepose.train.export import deployable, export_onnx
-from edgepose.train.loop import Batch, Plan, load_checkpoint, train
+from edgepose.train.loop import Batch, Plan, train
 
 BOX_WEIGHT = 2.0  # of the box loss beside the score loss
 
@@ -38,7 +39,6 @@ class DetectorConfig:
     size: int = 192
     batch: int = 16
     plan: Plan = field(default_factory=lambda: Plan(steps=20000, minutes=36.0))
-    evaluate_every: int = 1000
     init: Path | None = None
 
 
@@ -48,19 +48,18 @@ def train_detector(config: DetectorConfig) -> Path:
     Raises DataError on bad data and TrainingError when training cannot go on, each in one sentence.
     """
     torch.manual_seed(config.plan.seed)
-    sources = load_sources(config.sets, "train")
-    held_out = load_sources(config.sets, "val")
+    sources = load_scenes(config.sets, "train")
+    held_out = load_scenes(config.sets, "val")
     model = DetectorNet()
     model.backbone.load_imagenet()
     if config.init is not None:
-        model.load_state_dict(load_checkpoint(config.init)["ema"])
+        model.load_state_dict(averaged(config.init))
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def loss(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        assert isinstance(network, DetectorNet)
-        image = batch["image"]
-        with torch.autocast(image.device.type, torch.bfloat16, enabled=config.plan.bf16):
-            logits, distances = network.raw(image)
+        image = batch["image"].contiguous(memory_format=torch.channels_last)
+        with config.plan.autocast():
+            logits, distances = network(image)
         size = (image.shape[-2], image.shape[-1])
         score, box = detection_loss(
             logits.float(), distances.float(), size, batch["truth"], batch["ignore"]
@@ -71,14 +70,14 @@ def train_detector(config: DetectorConfig) -> Path:
         detector = Detector(torch_network(network), config.size)
         return measure(detector, held_out[:: max(1, len(held_out) // 150)])
 
+    composer = Composer(sources, config.size, config.plan.seed)
     train(
         model,
         loss,
-        batches(Composer(sources, config.size, config.plan.seed), config.batch),
+        lambda step: batches(composer, config.batch, step, config.plan.processes),
         config.plan,
         config.out,
         evaluate=evaluate if held_out else None,
-        evaluate_every=config.evaluate_every,
         title="detector",
     )
     return config.out / "checkpoint.pt"
@@ -94,7 +93,7 @@ def torch_network(model: nn.Module) -> Any:
     return run
 
 
-def measure(detector: Detector, sources: Sequence[Source], iou: float = 0.5) -> dict[str, float]:
+def measure(detector: Detector, sources: Sequence[Scene], iou: float = 0.5) -> dict[str, float]:
     """Recall and precision at ``iou`` on whole pictures, and false persons on person-free ones.
 
     ``recall`` is that of the persons with joint labels, ``recall_all`` that of all boxes such as
@@ -132,7 +131,7 @@ def measure(detector: Detector, sources: Sequence[Source], iou: float = 0.5) -> 
 def load_detector(checkpoint: Path) -> DetectorNet:
     """The averaged network of a checkpoint, in eval mode; TrainingError if it cannot be read."""
     model = DetectorNet()
-    model.load_state_dict(load_checkpoint(checkpoint)["ema"])
+    model.load_state_dict(averaged(checkpoint))
     return model.eval()
 
 

@@ -18,8 +18,9 @@ import torch
 from numpy.typing import NDArray
 
 from edgepose.crop import crop
-from edgepose.train.data import MEAN, STD
-from edgepose.train.detector_data import Float, Source, box_rows, free_patches, overlap_share
+from edgepose.train.augment import MEAN, STD
+from edgepose.train.detector_data import Float, Scene, box_rows, free_patches, overlap_share
+from edgepose.train.distributed import Processes
 from edgepose.train.loop import Batch
 
 _GREY, _SPREAD = MEAN[0], STD[0]  # grey is what normalises to 0: it also pads a letterboxed frame
@@ -29,12 +30,12 @@ _MAX_TRUTH, _MAX_IGNORE = 16, 16
 class Composer:
     """Makes canvases (3, S, S) float32 RGB in 8-bit levels, with persons and unsure boxes."""
 
-    def __init__(self, sources: Sequence[Source], size: int, seed: int) -> None:
+    def __init__(self, sources: Sequence[Scene], size: int, seed: int) -> None:
         self.size = size
         self.sources = sources
         self.peopled = [i for i, s in enumerate(sources) if len(s.persons)]
         self.patches = free_patches(sources)
-        self.random = np.random.default_rng(seed)
+        self.seed, self.random = seed, np.random.default_rng(seed)
 
     def canvas(self, empty: bool | None = None) -> tuple[Float, Float, Float]:
         """One canvas with its persons (n, 4) and unsure regions (m, 4) in pixels.
@@ -94,7 +95,7 @@ class Composer:
         unsure = np.concatenate((cut[(left < 0.45) & (left > 0.05)], np.clip(unsure, low, high)))
         return canvas, cut[left >= 0.45], _solid(unsure)[:_MAX_IGNORE]
 
-    def _pick(self) -> Source:
+    def _pick(self) -> Scene:
         return self.sources[self.peopled[self.random.integers(len(self.peopled))]]
 
     def _add(self, canvas: Float, board: _Board, count: int) -> None:
@@ -123,7 +124,7 @@ class Composer:
                     break
 
     def _paste(
-        self, canvas: Float, board: _Board, scene: Source, window: Float, corner: Any, zoom: float
+        self, canvas: Float, board: _Board, scene: Scene, window: Float, corner: Any, zoom: float
     ) -> None:
         """Scale ``window`` of a scene by ``zoom`` and lay it down at ``corner`` (x, y) pixels."""
         stretch = np.exp(self.random.normal(0, 0.06, 2)) * zoom
@@ -173,7 +174,7 @@ class Composer:
         y = np.minimum(np.arange(h) + 0.5, h - np.arange(h) - 0.5) / width
         return np.asarray(np.clip(np.minimum(x[None], y[:, None]), 0, 1), np.float32)
 
-    def _widen(self, source: Source) -> Source:
+    def _widen(self, source: Scene) -> Scene:
         """Continue a picture's person-free margins, mirrored to and fro, without a seam."""
         h, w = source.picture.shape[:2]
         taken = np.concatenate((source.persons, source.unsure))
@@ -184,7 +185,7 @@ class Composer:
         picture = source.picture[rows][:, columns]
         shift = np.array([left, top, left, top], np.float32)
         moved = (source.persons + shift, source.unsure + shift, source.annotated + shift)
-        return Source(source.name, picture, *moved)
+        return Scene(source.name, picture, *moved)
 
     def _beyond(self, side: int, before: int, behind: int) -> tuple[NDArray[np.intp], int]:
         """Source positions along a side that is continued at both ends, and by how much in front.
@@ -198,7 +199,7 @@ class Composer:
         back = side - 1 - _to_and_fro(reach[1], behind)
         return np.concatenate((front, np.arange(side), back)), reach[0]
 
-    def _turn(self, source: Source) -> Source:
+    def _turn(self, source: Scene) -> Scene:
         """Rotate some pictures a little, a few by any angle; boxes by their inscribed ellipse."""
         rng = self.random
         chance = rng.random()
@@ -222,7 +223,7 @@ class Composer:
             )
             return np.asarray(np.clip(out, 0, [w, h, w, h]), np.float32)
 
-        return Source(
+        return Scene(
             source.name,
             np.asarray(picture, np.uint8),
             turned(source.persons),
@@ -230,7 +231,7 @@ class Composer:
             turned(source.annotated),
         )
 
-    def _blurred(self, source: Source) -> Float:
+    def _blurred(self, source: Scene) -> Float:
         """The picture itself, too blurred to know anybody in it, over the whole canvas."""
         h, w = source.picture.shape[:2]
         cells = int(self.random.integers(3, 7))
@@ -404,21 +405,28 @@ class _Board:
         return np.asarray(persons, np.float32), np.asarray(unsure, np.float32)
 
 
-def batches(composer: Composer, count: int) -> Iterator[Batch]:
-    """Endless batches: ``image`` (B, 3, S, S) normalised, ``truth`` and ``ignore`` (B, 16, 4)."""
-    size = composer.size
+def batches(composer: Composer, count: int, step: int, processes: Processes) -> Iterator[Batch]:
+    """Endless batches from ``step`` on; of each, this process's share of ``count`` canvases.
+
+    ``image`` (B, 3, S, S) normalised, ``truth`` and ``ignore`` (B, 16, 4). Canvas i of batch t is
+    the same whatever the number of processes, and after a resume.
+    """
+    size, own = composer.size, processes.share(count)
     while True:
-        image = np.empty((count, 3, size, size), np.float32)
-        truth = np.zeros((count, _MAX_TRUTH, 4), np.float32)
-        ignore = np.zeros((count, _MAX_IGNORE, 4), np.float32)
-        for i in range(count):
+        image = np.empty((own, 3, size, size), np.float32)
+        truth = np.zeros((own, _MAX_TRUTH, 4), np.float32)
+        ignore = np.zeros((own, _MAX_IGNORE, 4), np.float32)
+        for i in range(own):
+            number = step * count + processes.rank * own + i
+            composer.random = np.random.default_rng((composer.seed, number))
             image[i], persons, unsure = composer.canvas()
             truth[i, : len(persons)] = persons
             ignore[i, : len(unsure)] = unsure
         image -= _GREY
         image /= _SPREAD
+        step += 1
         yield {
-            "image": torch.from_numpy(image).contiguous(memory_format=torch.channels_last),
+            "image": torch.from_numpy(image),
             "truth": torch.from_numpy(truth),
             "ignore": torch.from_numpy(ignore),
         }

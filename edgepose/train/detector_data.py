@@ -20,7 +20,7 @@ _LONG_SIDE = 400  # pictures are kept at most this large
 
 
 @dataclass(frozen=True)
-class Source:
+class Scene:
     """One picture (H, W, 3) uint8 BGR with its persons and unsure regions, boxes (n, 4) pixels.
 
     ``annotated`` are the boxes of the persons that have joint labels, to measure recall on.
@@ -88,7 +88,7 @@ def label_boxes(records: Sequence[Record]) -> tuple[Float, Float]:
     return persons, rest
 
 
-def load_sources(sets: Sequence[Path | str], split: str) -> list[Source]:
+def load_scenes(sets: Sequence[Path | str], split: str) -> list[Scene]:
     """Decode all pictures of a split of several annotation files; about 2 GB for 15,000.
 
     A set without lines of ``split`` is skipped. Raises DataError naming file and line or picture.
@@ -110,11 +110,11 @@ def load_sources(sets: Sequence[Path | str], split: str) -> list[Source]:
                     )
                     persons, unsure = persons * factor, unsure * factor
                     annotated = annotated * factor
-                sources.append(Source(name, picture, persons, unsure, annotated))
+                sources.append(Scene(name, picture, persons, unsure, annotated))
     return sources
 
 
-def free_patches(sources: Sequence[Source], least: int = 40) -> list[Patch]:
+def free_patches(sources: Sequence[Scene], least: int = 40) -> list[Patch]:
     """Strips beside, above and below all persons of each source, at least ``least`` pixels wide."""
     patches = []
     for i, source in enumerate(sources):

@@ -79,9 +79,12 @@ class DetectorNet(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Detect: (B, 3, H, W) normalised RGB, sides multiples of 32, to boxes and scores.
 
-        Returns boxes (B, N, 4) ``x0, y0, x1, y1`` in input pixels and scores (B, N) in [0, 1].
+        Returns boxes (B, N, 4) ``x0, y0, x1, y1`` in input pixels and scores (B, N) in [0, 1]; in
+        training mode what :meth:`raw` gives.
         """
         logits, distances = self.raw(x)
+        if self.training:
+            return logits, distances
         points, strides = grid(x.shape[-2], x.shape[-1], x.device)
         return boxes_at(points, strides, distances), logits.sigmoid()
 

@@ -28,11 +28,10 @@ from edgepose.bundle import (
     StageSpec,
     sealed,
 )
-from edgepose.skeleton import Skeleton
+from edgepose.skeleton import SKELETONS, Skeleton, skeleton_spec
 from edgepose.train.calibrate import EPSILON
-from edgepose.train.movenet import MoveNetStageOne
-from edgepose.train.movenet_refine import MoveNetRefine
-from edgepose.train.networks import RefineNet, SameConv, StageOne, local_soft_argmax
+from edgepose.train.heads import Head
+from edgepose.train.networks import SameConv, StageNet
 from edgepose.train.onnx_graph import tidy
 
 _OPSET = 17
@@ -96,30 +95,24 @@ class Calibrated(nn.Module):
         return torch.sigmoid(logit * self.slope + person * self.context + self.offset)
 
 
-class StageOneExport(nn.Module):
-    """crops (n, 3, S, S) to points (n, k, 2) in [-0.5, 0.5] of the box, and scores (n, k)."""
+class ExportedStage(nn.Module):
+    """A stage as it ships: its network, decoded by its head, with calibrated scores.
 
-    def __init__(self, model: StageOne | MoveNetStageOne, calibrated: Calibrated) -> None:
+    Holistic: crops (n, 3, S, S) to points (n, k, 2) in [-0.5, 0.5] of the box, and scores (n, k).
+    Refine: crops (n·k, 3, S, S), joint i at rows i mod k, to displacements (n·k, 2) and scores
+    (n·k,).
+    """
+
+    def __init__(self, model: StageNet, head: Head, calibrated: Calibrated) -> None:
         super().__init__()
-        self.model, self.calibrated = model, calibrated
+        self.model, self.head, self.calibrated = model, head, calibrated
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
-        """Run the network and decode its maps."""
-        points, mass = local_soft_argmax(self.model(crops))
-        return points, self.calibrated(mass)
-
-
-class RefineExport(nn.Module):
-    """crops (n·k, 3, S, S), joint i at rows i mod k, to displacements (n·k, 2), scores (n·k,)."""
-
-    def __init__(self, model: RefineNet | MoveNetRefine, calibrated: Calibrated) -> None:
-        super().__init__()
-        self.model, self.calibrated = model, calibrated
-
-    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
-        """Run the network, each crop for its own joint, and decode the maps."""
-        moved, mass = self.model.decode(self.model(crops))
-        return moved, self.calibrated(mass.reshape(-1, self.model.joints)).flatten()
+        """Run the network and read it."""
+        points, mass = self.head.decode(self.model(crops))
+        if mass.ndim == 2:
+            return points, self.calibrated(mass)
+        return points, self.calibrated(mass.reshape(-1, self.model.joints)).flatten()
 
 
 def export_onnx(
@@ -231,7 +224,9 @@ def write_bundle(
         format=FORMAT,
         name=name,
         version=version,
-        skeleton=skeleton.name,
+        skeleton=skeleton.name
+        if SKELETONS.get(skeleton.name) == skeleton
+        else skeleton_spec(skeleton),
         licence="Apache-2.0",
         pixels=pixels,
         stages=specs,

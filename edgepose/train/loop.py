@@ -1,53 +1,63 @@
-"""The training loop that every network shares: schedule, EMA, checkpoints, log, progress bar."""
+"""The training loop that every network shares: schedule, averaging, checkpoints, resuming."""
 
 from __future__ import annotations
 
 import copy
 import ctypes
-import json
 import math
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from edgepose.errors import DataError, EdgeposeError
-from edgepose.files import write_whole
+from edgepose.errors import DataError, TrainingError
+from edgepose.train.checkpoints import load_checkpoint, save_checkpoint
+from edgepose.train.distributed import LOST, Processes, lost
+from edgepose.train.journal import Journal
+from edgepose.train.recipe import OptimiserRecipe
 
 Batch = dict[str, Tensor]
-
-
-class TrainingError(EdgeposeError):
-    """Training cannot go on (diverged, wrong checkpoint)."""
+Loss = Callable[[nn.Module, Batch], dict[str, Tensor]]
+Precision = Literal["float32", "bf16", "fp16"]
+_TYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass
 class Plan:
-    """How long and how fast to train.
+    """How long and how to train.
 
     ``steps`` optimiser steps in all; ``minutes`` (0: no limit) cuts the schedule by wall time, so
-    that a run on a busy machine still anneals. ``lr`` peaks after ``warmup`` steps and falls to
-    zero by a cosine; ``bf16`` runs forward under CPU/CUDA autocast. Parameters whose names begin
-    with the model's ``slow`` (layers that start trained) learn at ``slow`` times the rate.
+    that a run on a busy machine still anneals. ``precision`` is that of the forward pass.
     """
 
     steps: int
     minutes: float = 0.0
-    lr: float = 1e-3
-    slow: float = 1.0
-    weight_decay: float = 0.05
-    warmup: int = 200
-    clip: float = 5.0
-    ema: float = 0.998
-    bf16: bool = True
+    optimiser: OptimiserRecipe = field(default_factory=OptimiserRecipe)
+    precision: Precision = "float32"
     seed: int = 0
     save_every: int = 250
+    evaluate_every: int = 1000
+    processes: Processes = field(default_factory=Processes)
+
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
+        """The forward pass in the plan's precision."""
+        kind = _TYPES[self.precision]
+        with torch.autocast(self.processes.device.type, kind, enabled=kind != torch.float32):
+            yield
+
+
+def best_precision() -> Precision:
+    """bf16 where the processor computes in it, else float32: emulated, it is many times slower."""
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bf16" if fast else "float32"
 
 
 def keep_heap() -> None:
@@ -81,149 +91,192 @@ class Ema:
                 value.copy_(source[name])
 
 
-def _groups(model: nn.Module, plan: Plan) -> list[dict[str, Any]]:
-    """Parameters by pace, and by whether they decay (biases and the like do not)."""
-    prefix: tuple[str, ...] = getattr(model, "slow", ())
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+def make_optimiser(model: nn.Module, recipe: OptimiserRecipe) -> torch.optim.Optimizer:
+    """The recipe's optimiser; vectors (biases, normalisation) do not decay.
+
+    Parameters whose names begin with the model's ``slow`` learn at the recipe's share of the rate.
+
+    AdaGrad (Duchi et al. 2011) is the paper's, section 3.3.
+    """
+    slow: tuple[str, ...] = getattr(model, "slow", ())
+    kinds: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, p in model.named_parameters():
         if p.requires_grad:
-            pace = plan.slow if name.startswith(prefix) else 1.0
-            groups.setdefault((pace, plan.weight_decay if p.ndim > 1 else 0.0), []).append(p)
-    return [
+            pace = recipe.slow if name.startswith(slow) else 1.0
+            decay = recipe.weight_decay if p.ndim > 1 else 0.0
+            kinds.setdefault((pace, decay), []).append(p)
+    groups = [
         {"params": part, "pace": pace, "weight_decay": decay}
-        for (pace, decay), part in groups.items()
+        for (pace, decay), part in kinds.items()
     ]
+    if recipe.name == "adagrad":
+        return torch.optim.Adagrad(groups, lr=recipe.lr)
+    if recipe.name == "sgd":
+        return torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, nesterov=True)
+    return torch.optim.AdamW(groups, lr=recipe.lr, fused=True)
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint; TrainingError if it is missing or damaged."""
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, UnpicklingError) as error:
-        raise TrainingError(f"cannot read checkpoint {path}; train that part first") from error
-    return state
+def learning_rate(recipe: OptimiserRecipe, step: int, fraction: float) -> float:
+    """Rate at ``step``, when ``fraction`` of the schedule is done."""
+    rate = recipe.lr * min(1.0, (step + 1) / max(recipe.warmup, 1))
+    if recipe.schedule == "cosine":
+        rate *= 0.5 * (1 + math.cos(math.pi * fraction))
+    return rate
 
 
-def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint whole or not at all."""
-    write_whole(path, lambda file: torch.save(state, file))
+class _Run:
+    """What changes while a network trains, and what a checkpoint holds."""
+
+    def __init__(self, model: nn.Module, plan: Plan, path: Path) -> None:
+        self.model, self.plan, self.path = model, plan, path
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.optimiser = make_optimiser(model, plan.optimiser)
+        self.ema = Ema(model, plan.optimiser.ema)
+        self.scaler = torch.amp.GradScaler(
+            plan.processes.device.type, enabled=plan.precision == "fp16"
+        )
+        self.step, self.saved, spent = 0, 0, 0.0
+        if path.exists():
+            spent = self._load()
+        self._started = time.monotonic() - spent
+        self.wrapped = plan.processes.wrap(model)
+
+    def _load(self) -> float:
+        state = load_checkpoint(self.path)
+        try:
+            self.model.load_state_dict(state["model"])
+            self.ema.model.load_state_dict(state["ema"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.scaler.load_state_dict(state.get("scaler", {}))
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise TrainingError(
+                f"{self.path} belongs to another network; remove it or choose another --out"
+            ) from error
+        self.step = self.saved = int(state["step"])
+        return float(state["spent"])
+
+    def save(self) -> None:
+        """Write the checkpoint, in the main process."""
+        if self.plan.processes.main and self.saved != self.step:
+            state: dict[str, Any] = {
+                "model": self.model.state_dict(),
+                "ema": self.ema.model.state_dict(),
+            }
+            state |= {"optimiser": self.optimiser.state_dict(), "step": self.step}
+            state |= {"scaler": self.scaler.state_dict(), "spent": self.elapsed}
+            save_checkpoint(self.path, state)
+        self.saved = self.step
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training, earlier runs included."""
+        return time.monotonic() - self._started
+
+    def fraction(self) -> float:
+        """How much of the schedule is done, alike in all processes."""
+        done, minutes = self.step / self.plan.steps, self.plan.minutes
+        if minutes:
+            done = max(done, self.plan.processes.agreed(self.elapsed / (60 * minutes)))
+        return min(1.0, done)
+
+    def advance(self, loss: Loss, batch: Batch, fraction: float) -> dict[str, float]:
+        """One optimiser step; gives the terms of the loss, averaged over the processes."""
+        plan = self.plan
+        # Drawn anew from the step: dropout is the same after a resume.
+        seed = (plan.seed * 1_000_003 + self.step) * plan.processes.count + plan.processes.rank
+        torch.manual_seed(seed)
+        rate = learning_rate(plan.optimiser, self.step, fraction)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * group["pace"]
+        terms = loss(self.wrapped, batch)
+        means = plan.processes.mean(torch.stack([v.detach().float() for v in terms.values()]))
+        named = dict(zip(terms, means.tolist(), strict=True))
+        if not math.isfinite(named["loss"]):
+            raise TrainingError(
+                f"the loss is not finite at step {self.step}; the checkpoint of step {self.saved} "
+                "is kept: lower the recipe's lr and start the same command again"
+            )
+        self.optimiser.zero_grad(set_to_none=True)
+        self.scaler.scale(terms["loss"]).backward()  # type: ignore[no-untyped-call]
+        if plan.optimiser.clip:
+            self.scaler.unscale_(self.optimiser)
+            nn.utils.clip_grad_norm_(self.parameters, plan.optimiser.clip)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.step += 1
+        plan.processes.average_buffers(self.model)
+        self.ema.update(self.model, self.step)
+        return named
 
 
 def train(
     model: nn.Module,
-    loss: Callable[[nn.Module, Batch], dict[str, Tensor]],
-    batches: Iterable[Batch],
+    loss: Loss,
+    batches: Callable[[int], Iterable[Batch]],
     plan: Plan,
     folder: Path,
     *,
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
-    evaluate_every: int = 0,
     title: str = "train",
     until: float = 1.0,
 ) -> nn.Module:
-    """Train ``model`` and return its EMA in eval mode.
+    """Train ``model`` and return its average in eval mode.
 
-    ``loss(model, batch)`` gives named terms, ``"loss"`` being the one to descend. Writes
-    ``folder/checkpoint.pt`` (resumed from, if present) and ``folder/log.jsonl``, one line every 50
-    steps and one per evaluation. Stops when ``until`` of the schedule is done. Raises
-    TrainingError naming the step if the loss is not finite.
+    ``loss(model, batch)`` gives named terms, ``"loss"`` being the one to descend;
+    ``batches(step)`` gives this process's endless batches from a step on. Writes
+    ``folder/checkpoint.pt`` (resumed from, if present) and the journal, see
+    :mod:`edgepose.train.journal`. Stops when ``until`` of the schedule is done. Raises
+    TrainingError, the last checkpoint kept, when the loss is not finite, memory or disk is full, or
+    another process is lost.
     """
     keep_heap()
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "checkpoint.pt"
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(_groups(model, plan), lr=plan.lr, fused=True)
-    ema = Ema(model, plan.ema)
-    step, spent = 0, 0.0
-    if path.exists():
-        state = load_checkpoint(path)
-        try:
-            model.load_state_dict(state["model"])
-            ema.model.load_state_dict(state["ema"])
-            optimiser.load_state_dict(state["optimiser"])
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise TrainingError(
-                f"{path} belongs to another network; remove it or choose another --out"
-            ) from error
-        step, spent = int(state["step"]), float(state["spent"])
+    processes = plan.processes
+    if processes.main:
+        folder.mkdir(parents=True, exist_ok=True)
+    processes.wait()
+    run = _Run(model.to(processes.device), plan, folder / "checkpoint.pt")
+    model.train()
+    with Journal(folder if processes.main else None, title, run.step) as journal, _mended(run):
 
-    def progress_at(elapsed: float) -> float:
-        done = step / plan.steps
-        return min(1.0, max(done, elapsed / (60 * plan.minutes)) if plan.minutes else done)
+        def measure() -> None:
+            if evaluate is not None and processes.main:
+                journal.evaluation(run.step, run.elapsed / 60, evaluate(run.ema.model))
 
-    def save(elapsed: float) -> None:
-        save_checkpoint(
-            path,
-            {
-                "model": model.state_dict(),
-                "ema": ema.model.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "step": step,
-                "spent": elapsed,
-            },
-        )
-
-    started = time.monotonic() - spent
-    sums: dict[str, float] = {}
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[info]}"),
-    )
-    with (folder / "log.jsonl").open("a") as log, Progress(*columns) as bar:
-
-        def write(line: dict[str, Any]) -> None:
-            log.write(json.dumps(line) + "\n")
-            log.flush()
-
-        task = bar.add_task(title, total=1000, completed=0, info="")
-        model.train()
-        for batch in batches:
-            elapsed = time.monotonic() - started
-            fraction = progress_at(elapsed)
+        fraction = run.fraction()
+        for batch in batches(run.step) if fraction < until else ():
+            batch = {name: value.to(processes.device) for name, value in batch.items()}
+            terms = run.advance(loss, batch, fraction)
+            journal.step(run.step, fraction, run.elapsed / 60, terms)
+            if run.step % plan.save_every == 0:
+                run.save()
+            if run.step % plan.evaluate_every == 0:
+                measure()
+            fraction = run.fraction()
             if fraction >= until:
                 break
-            lr = (
-                plan.lr
-                * min(1.0, (step + 1) / plan.warmup)
-                * 0.5
-                * (1 + math.cos(math.pi * fraction))
-            )
-            for group in optimiser.param_groups:
-                group["lr"] = lr * group["pace"]
-            terms = loss(model, batch)
-            total = terms["loss"]
-            if not torch.isfinite(total):
-                raise TrainingError(f"the loss is not finite at step {step}; lower --lr and resume")
-            optimiser.zero_grad(set_to_none=True)
-            total.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(parameters, plan.clip)
-            optimiser.step()
-            step += 1
-            ema.update(model, step)
-            for name, value in terms.items():
-                sums[name] = sums.get(name, 0.0) + float(value.detach())
-            bar.update(
-                task,
-                completed=1000 * fraction,
-                info=f"step {step} loss {float(total.detach()):.4f}",
-            )
-            if step % 50 == 0:
-                means = {name: round(value / 50, 5) for name, value in sums.items()}
-                write({"step": step, "minutes": round(elapsed / 60, 2), "lr": lr, **means})
-                sums = {}
-            if step % plan.save_every == 0:
-                save(time.monotonic() - started)
-            if evaluate and evaluate_every and step % evaluate_every == 0:
-                write({"step": step, "minutes": round(elapsed / 60, 2), **evaluate(ema.model)})
         else:
-            raise DataError(
-                "the data ran out before the training was done; this is a bug in the loader"
-            )
-        save(time.monotonic() - started)
-        if evaluate:
-            minutes = round((time.monotonic() - started) / 60, 2)
-            write({"step": step, "minutes": minutes, **evaluate(ema.model)})
-    return ema.model
+            if fraction < until:
+                raise DataError("the data ran out before the training was done")
+        run.save()
+        measure()
+    return run.ema.model
+
+
+@contextmanager
+def _mended(run: _Run) -> Iterator[None]:
+    """Failures of machine and neighbours as sentences."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if lost(error):
+            raise TrainingError(LOST) from error
+        text = str(error)
+        short = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
+            sign in text for sign in ("can't allocate memory", "out of memory", "bus error")
+        )
+        if short or "DataLoader worker" in text:
+            raise TrainingError(
+                f"memory ran out at step {run.step}; the checkpoint of step {run.saved} is kept: "
+                "make the recipe's batch smaller and start the same command again"
+            ) from error
+        raise

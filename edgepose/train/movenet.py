@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgepose.errors import DataError
-from edgepose.train.networks import SameConv
+from edgepose.train.networks import Crops, SameConv, StageNet
 
 # expansion, channels, repeats, stride: the published MobileNetV2 table.
 _MOBILENET_V2 = (
@@ -184,7 +184,7 @@ class MoveNetTrunk(nn.Module):
             yield from (lateral, smooth.depthwise, smooth.pointwise)
 
 
-class MoveNetStageOne(nn.Module):
+class MoveNetStageOne(StageNet):
     """Stage 1 on MoveNet's trunk: the whole person to one map per joint at stride 4.
 
     ``prior`` (k, 12, 12) is added to the logits: where in its crop a joint tends to be. It tells
@@ -196,6 +196,7 @@ class MoveNetStageOne(nn.Module):
 
     def __init__(self, joints: int, frozen: int = 3, last: int = LAST) -> None:
         super().__init__()
+        self.joints = joints
         self.trunk = MoveNetTrunk(frozen, last)
         self.smooth = Separable(PYRAMID[-1], HEAD)
         self.head = SameConv(HEAD, joints, 1)
@@ -207,8 +208,17 @@ class MoveNetStageOne(nn.Module):
         side = [int(s) for s in logits.shape[-2:]]
         return logits + F.interpolate(self.prior, size=side, mode="bilinear", align_corners=False)
 
+    def begin(self, source: Path | None, crops: Crops) -> None:
+        """Start from the MoveNet file that the user names."""
+        if source is None:
+            raise DataError(
+                "the network 'movenet' starts from weights that you name: --init FILE, MoveNet "
+                "Lightning's ONNX file or a checkpoint; or choose --recipe edgepose-lite0"
+            )
+        self.read(source, crops())
+
     @torch.no_grad()
-    def start_from(self, path: Path, crops: Tensor) -> None:
+    def read(self, path: Path, crops: Tensor) -> None:
         """Copy MoveNet's weights from an ONNX file; DataError if it is not a MoveNet Lightning.
 
         Neck and head top, which COCO lacks, start from the shoulders' and the face's maps. Where

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -20,7 +17,7 @@ from edgepose.train.movenet import (
     copy_channels,
     thin,
 )
-from edgepose.train.networks import SameConv
+from edgepose.train.networks import Crops, SameConv, StageNet
 
 # The trunk's blocks to stride 8: channels in and out, stride, expansion (half of the trunk's).
 _BLOCKS = (
@@ -34,7 +31,7 @@ _BLOCKS = (
 _TOLD = 3  # behind this block the network is told which joint it looks for
 
 
-class MoveNetRefine(nn.Module):
+class MoveNetRefine(StageNet):
     """Stage s >= 2: the crop around one joint to a map of where that joint is, at stride 4.
 
     Stage 1's layers down to stride 8, with half of their inner channels, and its way back up to
@@ -95,25 +92,15 @@ class MoveNetRefine(nn.Module):
         outside = outside + own(self.outside_bias)
         return torch.cat((logits + own(self.prior), outside), -1)
 
-    @staticmethod
-    def position(logits: Tensor) -> Tensor:
-        """The displacement (N, 2) to learn by: that of :meth:`decode`."""
-        return expected_displacement(logits)[0]
-
-    @staticmethod
-    def decode(logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Displacement (N, 2) and mass (N,): :func:`expected_displacement`."""
-        return expected_displacement(logits)
-
     @torch.no_grad()
-    def start_from(self, state: dict[str, Tensor], crops: Callable[[], Tensor]) -> None:
-        """Copy what a trained stage 1 (its ``state``) shares; ``crops()`` show what matters.
+    def start_from(self, earlier: dict[str, Tensor], crops: Crops) -> None:
+        """Copy what a trained stage 1 (state ``earlier``) shares; ``crops()`` show what matters.
 
         Of every layer's inner channels those are kept from which the layer behind can be fitted.
         """
         stage_one = MoveNetStageOne(self.joints)
         try:
-            stage_one.load_state_dict(state)
+            stage_one.load_state_dict(earlier)
         except (KeyError, RuntimeError) as error:
             raise DataError(
                 "a later stage of the network 'movenet' starts from a stage 1 of that network; "
@@ -143,23 +130,3 @@ class MoveNetRefine(nn.Module):
         for own, theirs in pairs:
             own.load_state_dict(theirs.state_dict())
         self.weight.copy_(stage_one.head.weight[:, :, 0, 0])
-
-
-def expected_displacement(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Decode :class:`MoveNetRefine`: logits (N, h·h + 1) to displacement (N, 2) and mass (N,).
-
-    The displacement, in sides of the crop, is the expected one, none being expected for what
-    is "outside": a joint moves as far as the network is sure. The mass is the share of the
-    probability in the 5x5 cells about the estimate.
-    """
-    side = math.isqrt(logits.shape[1] - 1)
-    probability = logits.softmax(-1)[:, :-1]
-    cell = torch.arange(side * side, device=logits.device)
-    column, row = (cell % side).to(logits.dtype), (cell // side).to(logits.dtype)
-    centre = side / 2 - 0.5
-    x = (probability * (column - centre)).sum(-1)
-    y = (probability * (row - centre)).sum(-1)
-    near_x = ((column - centre)[None] - x[:, None]).abs() <= 2.5
-    near_y = ((row - centre)[None] - y[:, None]).abs() <= 2.5
-    mass = (probability * (near_x & near_y).to(logits.dtype)).sum(-1)
-    return torch.stack((x, y), -1) / side, mass

@@ -6,14 +6,17 @@ ImageNet weights start stage 1 and the detector. Later stages are small residual
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edgepose.errors import DataError
 from edgepose.train.depthwise import depthwise
+
+Crops = Callable[[], Tensor]
 
 # kernel, stride, channels, expansion, repeats: the published EfficientNet-Lite0 table.
 _LITE0 = (
@@ -145,56 +148,6 @@ class Lite0(nn.Module):
             target.copy_(value)
 
 
-def local_soft_argmax(logits: Tensor, window: int = 2) -> tuple[Tensor, Tensor]:
-    """Peak position by soft-argmax in the (2·window+1)² cells around the largest logit.
-
-    ``logits`` (N, k, H, W). Gives positions (N, k, 2) in [-0.5, 0.5] of the map (x, y) and the
-    share (N, k) of the whole map's probability inside the window. The global soft-argmax, which
-    training uses, is pulled to the map's middle by every far-off cell.
-    """
-    n, k, h, w = logits.shape
-    flat = logits.reshape(n, k, h * w)
-    peak = flat.argmax(-1)
-    column, row = _cells(h, w, logits)
-    near_x = (column - (peak % w).unsqueeze(-1).to(flat.dtype)).abs() <= window
-    near_y = (row - (peak // w).unsqueeze(-1).to(flat.dtype)).abs() <= window
-    probability = flat.softmax(-1) * (near_x & near_y).to(flat.dtype)
-    mass = probability.sum(-1)
-    x = (probability * (column + 0.5)).sum(-1) / mass / w - 0.5
-    y = (probability * (row + 0.5)).sum(-1) / mass / h - 0.5
-    return torch.stack((x, y), -1), mass
-
-
-def displacement(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Decode :class:`RefineNet`: logits (N, h·h + 1) to displacement (N, 2) and mass (N,).
-
-    The displacement is in sides of the crop, 0 where "outside" is likelier than the peak: the
-    joint then stays where the stage before put it.
-    """
-    side = math.isqrt(logits.shape[1] - 1)
-    points, share = local_soft_argmax(logits[:, :-1].reshape(-1, 1, side, side))
-    outside = logits.softmax(-1)[:, -1]
-    mass = share[:, 0] * (1 - outside)
-    stays = (outside > mass).to(logits.dtype)
-    return points[:, 0] * (1 - stays)[:, None], mass
-
-
-def soft_argmax(logits: Tensor) -> Tensor:
-    """Expected position (N, k, 2) in [-0.5, 0.5] under the softmax of ``logits`` (N, k, H, W)."""
-    n, k, h, w = logits.shape
-    probability = logits.reshape(n, k, h * w).softmax(-1)
-    column, row = _cells(h, w, logits)
-    x = (probability * (column + 0.5)).sum(-1) / w - 0.5
-    y = (probability * (row + 0.5)).sum(-1) / h - 0.5
-    return torch.stack((x, y), -1)
-
-
-def _cells(h: int, w: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Column and row (h·w,) of every cell of a flattened map."""
-    index = torch.arange(h * w, device=like.device)
-    return (index % w).to(like.dtype), (index // w).to(like.dtype)
-
-
 def smoothing(channels: int) -> nn.Sequential:
     """What follows the joining of two maps: depthwise 5x5, then 1x1."""
     return nn.Sequential(
@@ -218,7 +171,35 @@ class TopDown(nn.Module):
         return result
 
 
-class StageOne(nn.Module):
+class StageNet(nn.Module):
+    """A stage's network. What it puts out is read by its head, see :mod:`edgepose.train.heads`.
+
+    Of a holistic stage: crops (N, 3, S, S) to all joints. Of a refine stage: crops (N, 3, S, S)
+    and ``joint`` (N,), whose they are, to that joint; without ``joint`` the crops come in whole
+    persons, joint i at rows i mod k.
+    """
+
+    joints: int
+    slow: tuple[str, ...] = ()  # what the names of parameters begin with that start trained
+
+    def begin(self, source: Path | None, crops: Crops) -> None:
+        """Start from published weights, in the file ``source`` where they are not at hand.
+
+        ``crops()`` gives crops (N, 3, S, S) of training persons, to a network that is thinned by
+        what it sees. DataError where there is nothing to start from.
+        """
+        if source is not None:
+            raise DataError(
+                f"{source} cannot start a network of this recipe; give a checkpoint of it, or "
+                "choose a recipe with the network 'movenet'"
+            )
+
+    def start_from(self, earlier: dict[str, Tensor], crops: Crops) -> None:
+        """Start from the weights of an earlier stage of the same recipe; DataError if it cannot."""
+        raise NotImplementedError
+
+
+class PersonMapNet(StageNet):
     """Stage 1: the whole person to one map per joint at stride 8.
 
     Lite0 features at strides 8, 16 and 32 join top-down in ``channels`` channels.
@@ -226,6 +207,7 @@ class StageOne(nn.Module):
 
     def __init__(self, joints: int, channels: int = 96, groups: int = 6) -> None:
         super().__init__()
+        self.joints = joints
         self.backbone = Lite0(groups, frozen=2)
         widths = [40, 112, _LITE0[groups - 1][2]]
         self.lateral = nn.ModuleList(conv_bn(c, channels, act=False) for c in widths)
@@ -241,8 +223,13 @@ class StageOne(nn.Module):
         logits: Tensor = self.head(y)
         return logits
 
+    def begin(self, source: Path | None, crops: Crops) -> None:
+        """Start from ImageNet."""
+        super().begin(source, crops)
+        self.backbone.load_imagenet()
 
-class RefineNet(nn.Module):
+
+class JointMapNet(StageNet):
     """Stage s >= 2: the crop around one joint to a map of where that joint is, at stride 4.
 
     The first groups of Lite0, which may start from stage 1's, and a top-down path to stride 4. One
@@ -284,18 +271,7 @@ class RefineNet(nn.Module):
         outside = outside + own(self.outside_bias)
         return torch.cat((logits + own(self.prior), outside), -1)
 
-    @staticmethod
-    def position(logits: Tensor) -> Tensor:
-        """Where the joint is expected (N, 2) in sides of the crop, if it is inside: to learn by."""
-        side = math.isqrt(logits.shape[1] - 1)
-        return soft_argmax(logits[:, :-1].reshape(-1, 1, side, side))[:, 0]
-
-    @staticmethod
-    def decode(logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Displacement (N, 2) and mass (N,): :func:`displacement`."""
-        return displacement(logits)
-
-    def start_from(self, stage_one: dict[str, Tensor], crops: Callable[[], Tensor]) -> None:
+    def start_from(self, earlier: dict[str, Tensor], crops: Crops) -> None:
         """Copy the backbone of a trained stage 1: it already knows what joints look like."""
         own = self.backbone.state_dict()
-        self.backbone.load_state_dict({name: stage_one[f"backbone.{name}"] for name in own})
+        self.backbone.load_state_dict({name: earlier[f"backbone.{name}"] for name in own})

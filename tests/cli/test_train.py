@@ -48,9 +48,11 @@ def recipe(tmp_path_factory):
     path = tmp_path_factory.mktemp("recipe") / "tiny.toml"
     path.write_text(
         'name = "tiny"\nversion = "0"\n'
-        "[stage1]\nsizes = [64, 96]\nmargin = 1.15\nbatch = 2\nminutes = 9\nlr = 1e-4\n"
-        "[[refine]]\nsize = 64\nsigma = 2.0\nchannels = 16\ncrops = 4\n"
-        "batch = 2\nminutes = 9\nlr = 1e-4\n"
+        '[[stage]]\nkind = "holistic"\nnetwork = "lite0"\nsizes = [64, 96]\nextent = 1.15\n'
+        "batch = 2\nminutes = 9\noptimiser = { lr = 1e-4 }\n"
+        '[[stage]]\nkind = "refine"\nnetwork = "lite0"\nsizes = [64]\nextent = 2.0\n'
+        "options = { channels = 16 }\ncrops = 4\nstart = 1\n"
+        "batch = 2\nminutes = 9\noptimiser = { lr = 1e-4 }\n"
         "[detector]\nminutes = 9\nlr = 1e-4\n"
     )
     return path
@@ -78,7 +80,7 @@ def test_every_part_is_trained_and_the_bundle_runs(data, recipe, tmp_path):
     [
         (["nowhere.jsonl"], "nowhere.jsonl"),
         (["DATA", "--recipe", "unknown"], "no recipe 'unknown'"),
-        (["DATA", "--part", "7"], "no stage 7"),
+        (["DATA", "--part", "7"], "no part '7'"),
         (["DATA", "--part", "nose"], "nose"),
         (["DATA", "--part", "2"], "bundle"),
         (["DATA", "--init", "nowhere.pt"], "nowhere.pt"),

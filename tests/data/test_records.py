@@ -55,8 +55,8 @@ def test_a_record_as_written(tmp_path):
 
 def test_the_true_box_is_the_annotated_one_or_grown_from_labelled_joints(tmp_path):
     joints = [[100, 200, 2], [200, 600, 1], *[[0, 0, 0]] * 12]
-    given = GOOD | {"joints": joints, "true_box": [1, 2, 30, 40]}
-    data = write(tmp_path / "set.jsonl", GOOD | {"joints": joints}, given)
+    large = GOOD | {"joints": joints, "width": 300, "height": 700}
+    data = write(tmp_path / "set.jsonl", large, large | {"true_box": [1, 2, 30, 40]})
     grown, annotated = load_records(data)
     np.testing.assert_allclose(grown.truth_box, [75, 150, 225, 650])
     np.testing.assert_array_equal(annotated.truth_box, [1, 2, 30, 40])
@@ -83,9 +83,10 @@ def test_splits_and_line_numbers(tmp_path):
         (GOOD | {"width": "64"}, "is not a valid annotation.*width"),
         (GOOD | {"joints": [[1, 2]] * 14}, "is not a valid annotation.*joints"),
         (GOOD | {"joints": [[float("nan"), 0, 2]] * 14}, "is not a valid annotation"),
-        (GOOD | {"joints": JOINTS[:13]}, "has 13 joints, expected 14"),
+        (GOOD | {"joints": JOINTS[:13]}, "has 13 joints, the skeleton lsp14 has 14"),
         (GOOD | {"height": 0}, "a size of 64 x 0"),
         (GOOD | {"joints": [*JOINTS[:13], [1e30, 0, 0]]}, "a million pixels away"),
+        (GOOD | {"joints": [*JOINTS[:13], [70, 50, 2]]}, "its head_top at .70, 50., outside the"),
         (GOOD | {"joints": [[0, 0, 0]] * 14}, "too few joints"),
         (GOOD | {"joints": [JOINTS[0], *[[0, 0, 0]] * 13]}, "too few joints"),
         (GOOD | {"joints": [JOINTS[0]] * 14}, "too few joints"),

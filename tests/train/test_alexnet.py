@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from edgepose.train.alexnet import SIZE, AlexNetStage, PortableLRN
+from edgepose.train.alexnet import SIZE, AlexNet, PortableLRN
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -38,7 +38,7 @@ def test_in_float16_it_is_off_by_two_thousandths_at_most(scale):
 
 
 def test_the_paper_s_shapes_and_size():
-    model = AlexNetStage(14).eval()
+    model = AlexNet("holistic", 14).eval()
     sides = []
     x = torch.zeros(1, 3, SIZE, SIZE)
     with torch.no_grad():
@@ -48,18 +48,30 @@ def test_the_paper_s_shapes_and_size():
                 sides.append(tuple(x.shape[1:]))
     assert sides == [(96, 55, 55), (256, 27, 27), (384, 13, 13), (384, 13, 13), (256, 13, 13)]
     count = sum(p.numel() for p in model.parameters())
-    assert 35e6 < count < 60e6
+    assert count == 58_396_060
+    by_layer = [p.numel() for p in model.parameters()]
+    assert sum(by_layer[:12]) == 41_500_032  # C and the first F: the paper's "about 40 M"
 
 
 def test_later_stages_read_the_output_of_their_joint():
     torch.manual_seed(0)
-    whole, chosen = AlexNetStage(3).eval(), AlexNetStage(3, select=True).eval()
+    whole = AlexNet("holistic", 3, 92, 0.125).eval()
+    chosen = AlexNet("refine", 3, 92, 0.125).eval()
     chosen.load_state_dict(whole.state_dict())
-    crops = torch.randn(6, 3, SIZE, SIZE)
+    crops = torch.randn(6, 3, 92, 92)
     with torch.no_grad():
-        points, scores = whole(crops)
-        own, own_scores = chosen(crops)
+        points, own = whole(crops), chosen(crops)
+        asked = chosen(crops, torch.tensor([2, 2, 0, 1, 1, 0]))
     assert own.shape == (6, 2)
-    for row in range(6):
+    for row, joint in enumerate([2, 2, 0, 1, 1, 0]):
         np.testing.assert_allclose(own[row], points[row, row % 3], atol=1e-6)
-        np.testing.assert_allclose(own_scores[row], scores[row, row % 3], atol=1e-6)
+        np.testing.assert_allclose(asked[row], points[row, joint], atol=1e-6)
+
+
+def test_a_later_stage_starts_from_the_first_but_for_its_last_layer():
+    first, second = AlexNet("holistic", 3, 92, 0.125), AlexNet("refine", 3, 92, 0.125)
+    last = second.head[-1].weight.clone()
+    second.start_from(first.state_dict(), lambda: torch.empty(0))
+    assert torch.equal(first.features[0].weight, second.features[0].weight)
+    assert torch.equal(first.head[1].weight, second.head[1].weight)
+    assert torch.equal(second.head[-1].weight, last)

@@ -7,10 +7,11 @@ import torch
 
 from edgepose.bundle import Bundle
 from edgepose.skeleton import LSP14
+from edgepose.train.checkpoints import averaged
 from edgepose.train.detector import load_detector
-from edgepose.train.loop import load_checkpoint
-from edgepose.train.networks import RefineNet, StageOne, displacement, local_soft_argmax
+from edgepose.train.heads import displacement, local_soft_argmax
 from edgepose.train.recipe import load_recipe
+from edgepose.train.zoo import build
 
 FOLDER = Path(__file__).parents[2] / "checkpoints" / "edgepose-s"
 
@@ -18,11 +19,9 @@ FOLDER = Path(__file__).parents[2] / "checkpoints" / "edgepose-s"
 def test_they_give_what_the_shipped_bundle_gives():
     bundle = Bundle()
     golden = np.load(bundle.path(bundle.manifest.golden.file))
-    one = StageOne(len(LSP14))
-    one.load_state_dict(load_checkpoint(FOLDER / "stage1.pt")["ema"])
-    refine = load_recipe("edgepose-lite0").refine[0]
-    two = RefineNet(len(LSP14), refine.size, refine.channels)
-    two.load_state_dict(load_checkpoint(FOLDER / "stage2.pt")["ema"])
+    one, two = (build(stage, len(LSP14)) for stage in load_recipe("edgepose-lite0").stages)
+    one.load_state_dict(averaged(FOLDER / "stage1.pt"))
+    two.load_state_dict(averaged(FOLDER / "stage2.pt"))
     with torch.no_grad():
         points = local_soft_argmax(one.eval()(torch.from_numpy(golden["input1"]).float()))[0]
         moved = displacement(two.eval()(torch.from_numpy(golden["input2"]).float()))[0]

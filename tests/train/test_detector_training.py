@@ -11,7 +11,7 @@ from edgepose.data.records import Record  # noqa: E402
 from edgepose.people.detector import Detector  # noqa: E402
 from edgepose.train import detector as training  # noqa: E402
 from edgepose.train.detector_compose import Composer, batches  # noqa: E402
-from edgepose.train.detector_data import Source, label_boxes  # noqa: E402
+from edgepose.train.detector_data import Scene, label_boxes  # noqa: E402
 from edgepose.train.detector_net import (  # noqa: E402
     DetectorNet,
     assign,
@@ -21,6 +21,7 @@ from edgepose.train.detector_net import (  # noqa: E402
     grid,
     pairwise_iou,
 )
+from edgepose.train.distributed import Processes  # noqa: E402
 from edgepose.train.export import deployable  # noqa: E402
 from edgepose.train.loop import Plan  # noqa: E402
 
@@ -33,7 +34,7 @@ def _source(seed=0, size=(120, 100)):
     picture = rng.integers(0, 60, (*size, 3)).astype(np.uint8)
     cv2.ellipse(picture, (50, 60), (16, 40), 0, 0, 360, (250, 240, 250), -1)
     person = np.array([[34, 20, 66, 100]], np.float32)
-    return Source(f"{seed}", picture, person, np.zeros((0, 4), np.float32), person)
+    return Scene(f"{seed}", picture, person, np.zeros((0, 4), np.float32), person)
 
 
 def test_grid_follows_the_network_s_order():
@@ -135,7 +136,7 @@ def test_a_person_on_a_canvas_lies_in_his_box():
 
 def test_the_loss_falls_on_a_few_canvases():
     torch.manual_seed(0)
-    batch = next(batches(Composer([_source(i) for i in range(2)], 64, seed=0), 4))
+    batch = next(batches(Composer([_source(i) for i in range(2)], 64, seed=0), 4, 0, Processes()))
     model = DetectorNet(channels=16).train()
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3)
     losses = []
@@ -202,7 +203,7 @@ def test_training_from_files_writes_a_checkpoint_that_loads(tmp_path, monkeypatc
         tmp_path / "run",
         size=64,
         batch=2,
-        plan=Plan(steps=2, warmup=1, bf16=False),
+        plan=Plan(steps=2),
     )
     checkpoint = training.train_detector(config)
     model = training.load_detector(checkpoint)
@@ -242,9 +243,9 @@ def test_a_widened_picture_holds_the_old_one_and_nobody_else():
 
 def test_a_picture_with_the_person_at_its_border_is_not_widened_there():
     source = _source()
-    cut = Source(
+    cut = Scene(
         "cut", source.picture[:, 40:], source.persons - [[40, 0, 40, 0]], *[source.unsure] * 2
     )
-    cut = Source("cut", cut.picture, np.clip(cut.persons, 0, None), cut.unsure, cut.annotated)
+    cut = Scene("cut", cut.picture, np.clip(cut.persons, 0, None), cut.unsure, cut.annotated)
     wide = Composer([cut], 64, seed=2)._widen(cut)
     assert wide.persons[0, 0] == 0

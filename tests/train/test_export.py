@@ -11,16 +11,11 @@ from edgepose.bundle import Bundle, DetectorSpec, Pixels
 from edgepose.evaluate.metrics import torso_size
 from edgepose.skeleton import LSP14
 from edgepose.train import calibrate
-from edgepose.train.data import MEAN, STD, Person
-from edgepose.train.export import (
-    Calibrated,
-    RefineExport,
-    StageExport,
-    StageOneExport,
-    deployable,
-    write_bundle,
-)
-from edgepose.train.networks import RefineNet, StageOne
+from edgepose.train.augment import MEAN, STD
+from edgepose.train.examples import Example
+from edgepose.train.export import Calibrated, ExportedStage, StageExport, deployable, write_bundle
+from edgepose.train.heads import HEADS
+from edgepose.train.networks import JointMapNet, PersonMapNet
 from edgepose.verify.golden import verify_golden
 
 
@@ -38,20 +33,20 @@ def scrambled(model: torch.nn.Module) -> torch.nn.Module:
 @pytest.fixture(scope="module")
 def stages() -> list[StageExport]:
     rng = np.random.default_rng(0)
-    one, refine = scrambled(StageOne(14)), scrambled(RefineNet(14, 64, 16))
-    slope, context, offset = rng.uniform(0.5, 1.5, (3, 14)).astype(np.float32)
+    one, refine = scrambled(PersonMapNet(14)), scrambled(JointMapNet(14, 64, 16))
+    calibrated = Calibrated(*rng.uniform(0.5, 1.5, (3, 14)).astype(np.float32))
     for model in (one, refine):
         deployable(model)
     first = rng.normal(0, 0.5, (1, 3, 96, 96)).astype(np.float32)
     second = rng.normal(0, 0.5, (14, 3, 64, 64)).astype(np.float32)
     return [
-        StageExport(StageOneExport(one, Calibrated(slope, context, offset)), 96, 1.15, first),
-        StageExport(RefineExport(refine, Calibrated(slope, context, offset)), 64, 2.0, second),
+        StageExport(ExportedStage(one, HEADS["holistic", "map"], calibrated), 96, 1.15, first),
+        StageExport(ExportedStage(refine, HEADS["refine", "map"], calibrated), 64, 2.0, second),
     ]
 
 
 def test_deployable_changes_a_network_by_rounding_only():
-    model = scrambled(StageOne(14))
+    model = scrambled(PersonMapNet(14))
     x = torch.randn(1, 3, 96, 96)
     shipped = copy.deepcopy(model)
     deployable(shipped)
@@ -113,7 +108,7 @@ def guesses(n, seed, power):
     joints = np.zeros((14, 2), np.float32)
     joints[LSP14.index("left_shoulder")] = joints[LSP14.index("right_shoulder")] = (0, -60)
     joints[LSP14.index("right_hip")] = joints[LSP14.index("left_hip")] = (0, 40)
-    people = [Person(np.zeros((1, 1, 3), np.uint8), joints, np.ones(14, bool), joints[0], 1.0)] * n
+    people = [Example(np.zeros((1, 1, 3), np.uint8), joints, np.ones(14, bool), joints[0], 1.0)] * n
     torso = torso_size(joints[None], np.ones((1, 14), bool), LSP14)[0]
     mass = rng.uniform(0.05, 0.95, (n, 14)).astype(np.float32)
     right = rng.random((n, 14)) < mass**power
@@ -123,7 +118,7 @@ def guesses(n, seed, power):
 
 def test_calibrated_scores_match_the_hit_rate():
     people, mass, right, moved = guesses(3000, 0, power=2)  # over-confident
-    slope, context, offset = calibrate.fit(moved, mass, people)
+    slope, context, offset = calibrate.fit(moved, mass, people, LSP14)
     scores = Calibrated(slope, context, offset)(torch.from_numpy(mass)).numpy()
     assert slope.min() > 0
     assert np.abs(scores.mean(0) - right.mean(0)).max() < 0.03
@@ -136,7 +131,7 @@ def test_weights_let_a_small_set_count_like_a_large_one():
     means = []
     for weight in (1.0, 20.0):
         weights = np.repeat(np.array([1.0, weight], np.float32), [1000, 50])
-        scores = Calibrated(*calibrate.fit(moved, mass, people, weights))(
+        scores = Calibrated(*calibrate.fit(moved, mass, people, LSP14, weights))(
             torch.from_numpy(mass)
         ).numpy()
         means.append((scores[1000:].mean(), scores[:1000].mean()))
@@ -148,10 +143,10 @@ def test_weights_let_a_small_set_count_like_a_large_one():
 def test_out_of_fold_scores_know_nothing_of_the_person_scored():
     people, mass, right, moved = guesses(60, 2, power=1)
     weights = np.ones(60, np.float32)
-    scores = calibrate.out_of_fold(moved, mass, people, weights)
+    scores = calibrate.out_of_fold(moved, mass, people, LSP14, weights)
     torn = moved.copy()
     torn[0] += 1000.0  # the first person's own hits turn into misses
-    again = calibrate.out_of_fold(torn, mass, people, weights)
+    again = calibrate.out_of_fold(torn, mass, people, LSP14, weights)
     assert (again[0] == scores[0]).all()
     assert (again[1] != scores[1]).all()
     assert abs(scores.mean() - right.mean()) < 0.03
@@ -165,7 +160,7 @@ def test_joints_of_a_hard_pose_score_lower_at_the_same_mass():
     right = rng.random(mass.shape) < np.where(hard[:, None], 0.5, 1.0) * mass
     torso = torso_size(people[0].joints[None], np.ones((1, 14), bool), LSP14)[0]
     moved = people[0].joints + np.where(right, 0.0, torso)[..., None]
-    parameters = calibrate.fit(moved.astype(np.float32), mass, people)
+    parameters = calibrate.fit(moved.astype(np.float32), mass, people, LSP14)
     scores = Calibrated(*parameters)(torch.from_numpy(mass)).numpy()
     assert parameters[1].min() > 0
     for group in (hard, ~hard):

@@ -5,14 +5,16 @@ import pytest
 import torch
 from torch import nn
 
-from edgepose.train.loop import Ema, Plan, TrainingError, load_checkpoint, train
+from edgepose.errors import TrainingError
+from edgepose.train.checkpoints import load_checkpoint
+from edgepose.train.loop import Ema, Plan, train
+from edgepose.train.recipe import OptimiserRecipe
 
 
-def line(seed: int = 0):
-    """Endless batches of y = 3 x - 1."""
-    generator = torch.Generator().manual_seed(seed)
-    while True:
-        x = torch.rand(16, 1, generator=generator)
+def line(step: int = 0):
+    """Endless batches of y = 3 x - 1, from a step on."""
+    for number in itertools.count(step):
+        x = torch.rand(16, 1, generator=torch.Generator().manual_seed(number))
         yield {"x": x, "y": 3 * x - 1}
 
 
@@ -26,11 +28,11 @@ def fresh() -> nn.Module:
     return nn.Linear(1, 1)
 
 
-PLAN = {"lr": 0.1, "weight_decay": 0.0, "warmup": 1, "ema": 0.5, "bf16": False}
+PLAN = {"optimiser": OptimiserRecipe(lr=0.1, weight_decay=0.0, warmup=1, ema=0.5)}
 
 
 def test_it_learns_logs_and_gives_the_average(tmp_path):
-    model = train(fresh(), loss, line(), Plan(steps=300, **PLAN), tmp_path)
+    model = train(fresh(), loss, line, Plan(steps=300, **PLAN), tmp_path)
     assert abs(float(model.weight) - 3) < 0.1
     assert abs(float(model.bias) + 1) < 0.1
     assert not model.training
@@ -40,16 +42,15 @@ def test_it_learns_logs_and_gives_the_average(tmp_path):
 
 
 def test_a_stopped_run_goes_on(tmp_path):
-    whole = train(fresh(), loss, line(), Plan(steps=40, **PLAN), tmp_path / "whole")
-    train(fresh(), loss, line(), Plan(steps=40, **PLAN), tmp_path / "parts", until=0.5)
+    whole = train(fresh(), loss, line, Plan(steps=40, **PLAN), tmp_path / "whole")
+    train(fresh(), loss, line, Plan(steps=40, **PLAN), tmp_path / "parts", until=0.5)
     assert load_checkpoint(tmp_path / "parts" / "checkpoint.pt")["step"] == 20
-    rest = itertools.islice(line(), 20, None)
-    parts = train(fresh(), loss, rest, Plan(steps=40, **PLAN), tmp_path / "parts")
+    parts = train(fresh(), loss, line, Plan(steps=40, **PLAN), tmp_path / "parts")
     assert torch.equal(whole.weight, parts.weight)
 
 
 def test_time_ends_a_run(tmp_path):
-    train(fresh(), loss, line(), Plan(steps=10**9, minutes=0.01, **PLAN), tmp_path)
+    train(fresh(), loss, line, Plan(steps=10**9, minutes=0.01, **PLAN), tmp_path)
     assert 0 < load_checkpoint(tmp_path / "checkpoint.pt")["step"] < 10**6
 
 
@@ -58,13 +59,13 @@ def test_a_loss_that_is_not_finite_names_the_step(tmp_path):
         return {"loss": loss(model, batch)["loss"] * float("nan")}
 
     with pytest.raises(TrainingError, match="step 0"):
-        train(fresh(), bad, line(), Plan(steps=5, **PLAN), tmp_path)
+        train(fresh(), bad, line, Plan(steps=5, **PLAN), tmp_path)
 
 
 def test_another_networks_checkpoint_is_refused(tmp_path):
-    train(fresh(), loss, line(), Plan(steps=2, **PLAN), tmp_path)
+    train(fresh(), loss, line, Plan(steps=2, **PLAN), tmp_path)
     with pytest.raises(TrainingError, match="another network"):
-        train(nn.Linear(1, 2), loss, line(), Plan(steps=4, **PLAN), tmp_path)
+        train(nn.Linear(1, 2), loss, line, Plan(steps=4, **PLAN), tmp_path)
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):

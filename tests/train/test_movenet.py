@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from edgepose.errors import DataError
 from edgepose.skeleton import LSP14
+from edgepose.train.heads import expected_displacement
 from edgepose.train.movenet import (
     MOVENET_LAST,
     MoveNetStageOne,
@@ -18,7 +19,7 @@ from edgepose.train.movenet import (
     read_movenet,
     thin,
 )
-from edgepose.train.movenet_refine import MoveNetRefine, expected_displacement
+from edgepose.train.movenet_refine import MoveNetRefine
 from edgepose.train.networks import SameConv
 
 
@@ -58,7 +59,7 @@ def source(tmp_path_factory):
 def test_the_wide_stage_computes_what_the_file_holds(source, crops):
     path, trunk, smooth, head = source
     ours = MoveNetStageOne(len(LSP14), last=MOVENET_LAST).eval()
-    ours.start_from(path, crops)
+    ours.read(path, crops)
     with torch.no_grad():
         pixels = crops * 128 + 127
         theirs = head(smooth(trunk(pixels * 0.00784302 - 1)))
@@ -78,7 +79,7 @@ def test_a_narrow_stage_keeps_most_of_what_the_wide_one_does(source, crops):
     outputs = []
     for last in (MOVENET_LAST, 320):
         stage = MoveNetStageOne(len(LSP14), last=last).eval()
-        stage.start_from(path, crops)
+        stage.read(path, crops)
         with torch.no_grad():
             outputs.append(stage(crops))
     error = (outputs[1] - outputs[0]).var() / outputs[0].var()
@@ -101,14 +102,14 @@ def test_another_file_is_refused_in_a_sentence(tmp_path, crops, content):
     path = tmp_path / "other.onnx"
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"other\.onnx"):
-        MoveNetStageOne(len(LSP14)).start_from(path, crops)
+        MoveNetStageOne(len(LSP14)).read(path, crops)
     with pytest.raises(DataError, match="cannot read"):
         read_movenet(tmp_path / "missing.onnx")
 
 
 def test_the_later_stage_starts_as_a_thinner_copy(source, crops):
     one = MoveNetStageOne(len(LSP14))
-    one.start_from(source[0], crops)
+    one.read(source[0], crops)
     two = MoveNetRefine(len(LSP14), 48)
     two.start_from(one.state_dict(), lambda: crops)
     x = torch.rand(14, 3, 48, 48) * 2 - 1
@@ -151,7 +152,7 @@ def test_the_real_file_gives_movenets_own_maps(crops):
 
     path = Path(os.environ["EDGEPOSE_MOVENET"])
     stage = MoveNetStageOne(len(LSP14), last=MOVENET_LAST).eval()
-    stage.start_from(path, crops)
+    stage.read(path, crops)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     levels = np.random.default_rng(0).integers(0, 256, (1, 192, 192, 3))
     theirs = session.run(["heatmap"], {session.get_inputs()[0].name: levels.astype(np.int32)})[0]

@@ -2,14 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from edgepose.train.networks import (
-    RefineNet,
-    StageOne,
-    displacement,
-    local_soft_argmax,
-    soft_argmax,
-)
-from edgepose.train.stages import map_target
+from edgepose.train.heads import displacement, local_soft_argmax, map_target, soft_argmax
+from edgepose.train.networks import JointMapNet, PersonMapNet
 
 
 def bump(x: float, y: float, height: int = 16, width: int = 16) -> torch.Tensor:
@@ -53,7 +47,7 @@ def test_a_joint_said_to_be_outside_stays():
 
 
 def test_stage_one_starts_from_imagenet_and_freezes_its_front():
-    model = StageOne(14)
+    model = PersonMapNet(14)
     model.backbone.load_imagenet()
     model.train()
     assert model(torch.zeros(2, 3, 96, 96)).shape == (2, 14, 12, 12)
@@ -70,7 +64,7 @@ def test_stage_one_starts_from_imagenet_and_freezes_its_front():
 
 def test_refine_net_takes_whole_persons_or_named_joints():
     torch.manual_seed(0)
-    model = RefineNet(14, 64, 16).eval()
+    model = JointMapNet(14, 64, 16).eval()
     torch.nn.init.normal_(model.scale)
     torch.nn.init.normal_(model.prior)
     crops = torch.randn(28, 3, 64, 64)
