@@ -33,4 +33,7 @@ def main() -> None:
     for name in COMMANDS:
         module = importlib.import_module(f"edgepose.cli.{name}")
         app.command(name)(reporting(f"edgepose {name}", module.command))
+    from edgepose.cli import data
+
+    app.add_typer(data.app, name="data")
     app()
