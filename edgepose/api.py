@@ -18,7 +18,7 @@ from edgepose.cascade import Cascade
 from edgepose.cascade.device import DeviceCascade
 from edgepose.cascade.host import HostCascade
 from edgepose.cuda.network import DeviceBackend
-from edgepose.people.detector import Detector, PersonDetector
+from edgepose.people.detector import Detector, PersonDetector, whole_frame
 from edgepose.people.estimator import Estimator
 from edgepose.people.follower import Follower, Memory, Stills
 from edgepose.people.options import TrackerOptions
@@ -101,12 +101,19 @@ def estimator(
     detect_every: int | None = None,
     max_persons: int | None = None,
     smooth: bool = True,
+    full: bool = False,
 ) -> Estimator:
     """What turns frames into persons: a follower for each source, stills for loose pictures.
 
     ``detect_every`` None takes the default; given for a folder of pictures it says that they are
-    the frames of one video.
+    the frames of one video. ``full``: every frame shows one person, whose box it is; nobody is
+    followed, and the pose is shown however sure it is.
     """
+    if full:
+        options = TrackerOptions(min_score=0.0)
+        alone: dict[int, Memory] = {number: Stills(options) for number in range(len(sources))}
+        exact = not any(source.live for source in sources)
+        return Estimator(cascade, whole_frame, alone, exact=exact)
     given = {"detect_every": detect_every, "max_persons": max_persons}
     options = TrackerOptions(**{k: v for k, v in given.items() if v is not None})
     memories: dict[int, Memory] = {

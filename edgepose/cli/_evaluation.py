@@ -5,19 +5,22 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from edgepose.cli._common import progress
+from edgepose.cli._sheet import worst_sheet
 from edgepose.data.records import Pictures, numbered_records
 from edgepose.errors import OutputError
-from edgepose.evaluate import plots, report
+from edgepose.evaluate import curves, plots, report
 from edgepose.evaluate.estimates import estimate
+from edgepose.evaluate.oks import oks_ap
 from edgepose.files import STDOUT, check_writable, same_file, write_output
+from edgepose.people.detector import PersonDetector, whole_frame
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,7 +36,7 @@ class Options:
 
     data: Sequence[Path]
     split: str | None
-    detect: bool
+    boxes: str
     limit: int | None
     json: Path | None
     predictions: Path | None
@@ -41,6 +44,10 @@ class Options:
     bundle: Path | None
     backend: str
     threads: int | None
+    curves: Path | None = None
+    worst: Path | None = None
+    peers: Mapping[str, Path] = field(default_factory=dict)
+    oks: bool = False
 
 
 def run(options: Options) -> None:
@@ -54,7 +61,13 @@ def run(options: Options) -> None:
     from edgepose.api import load, load_detector
     from edgepose.bundle import Bundle
 
-    named = (options.json, options.predictions, options.reliability)
+    named = (
+        options.json,
+        options.predictions,
+        options.reliability,
+        options.curves,
+        options.worst,
+    )
     outputs = [path for path in named if path is not None]
     console = Console(stderr=STDOUT in outputs, highlight=False)
     _check_outputs(options, outputs)
@@ -63,22 +76,28 @@ def run(options: Options) -> None:
         pictures = [stack.enter_context(Pictures(path)) for path in options.data]
         bundle = Bundle(options.bundle)
         cascade = load(bundle, options.backend, options.threads)
-        detector = None
-        if options.detect:
+        detector: PersonDetector | None = None
+        if options.boxes == "detect":
             detector = load_detector(bundle, options.backend, options.threads)
+        elif options.boxes == "full":
+            detector = whole_frame
         console.print(f"[bold]{cascade.description}[/]", soft_wrap=True)
         sets: list[dict[str, Any]] = []
         lines: list[bytes] = []
         drawn: dict[str, Estimates] = {}
+        worst: list[tuple[Estimates, Pictures]] = []
         for path, chosen, opened in zip(options.data, samples, pictures, strict=True):
             with progress(path.name, len(chosen)) as advance:
                 estimates = estimate(chosen, opened, cascade, detector, advance)
             sets.append(_report(console, options, path, estimates))
-            if options.reliability is not None:
+            if options.reliability is not None or options.curves is not None:
                 drawn[path.stem if path.stem not in drawn else str(path)] = estimates
+            if options.worst is not None:
+                worst.append((estimates, opened))
             if options.predictions is not None:
                 several = len(options.data) > 1
                 lines += report.prediction_lines(estimates, str(path) if several else None)
+        gallery = worst_sheet(worst) if options.worst is not None else b""
     if options.json is not None:
         whole = {
             "edgepose": FORMAT,
@@ -92,6 +111,10 @@ def run(options: Options) -> None:
         write_output(options.predictions, b"".join(lines))
     if options.reliability is not None:
         write_output(options.reliability, plots.reliability(drawn, options.reliability.suffix))
+    if options.curves is not None:
+        write_output(options.curves, plots.curves(drawn, options.curves.suffix))
+    if options.worst is not None:
+        write_output(options.worst, gallery)
     for path in outputs:
         if path != STDOUT:
             console.print(f"wrote {path}", markup=False, soft_wrap=True)
@@ -102,16 +125,16 @@ def _report(console: Console, options: Options, path: Path, estimates: Estimates
     stages = report.figures(estimates)
     pictures = len(set(estimates.images))
     which = "all lines" if options.split is None else f"split {options.split}"
-    boxes = "the detector's boxes" if options.detect else "true boxes"
+    boxes = {"detect": "the detector's boxes", "full": "full pictures", "truth": "true boxes"}
     console.print(
         f"\n{path}: {_count(len(estimates), 'person')} in {_count(pictures, 'picture')}, {which}, "
-        f"{boxes}",
+        f"{boxes[options.boxes]}",
         markup=False,
         soft_wrap=True,
     )
     facts: dict[str, Any] = {"data": str(path), "split": options.split, "limit": options.limit}
-    facts["boxes"] = "detect" if options.detect else "truth"
-    if options.detect:
+    facts["boxes"] = options.boxes
+    if options.boxes == "detect":
         recall, missed = report.recall(estimates), int((~estimates.found).sum())
         facts |= {"detection": {"recall@0.5": round(100 * recall, 2), "missed": missed}}
         console.print(
@@ -122,6 +145,17 @@ def _report(console: Console, options: Options, path: Path, estimates: Estimates
     for make in (report.summary_table, report.joint_table, report.limb_table):
         console.print()
         console.print(make(stages))
+    compared = report.comparisons(estimates, options.peers)
+    if compared:
+        console.print()
+        console.print(report.comparison_table(compared))
+    facts |= {"comparisons": {name: [asdict(c) for c in row] for name, row in compared.items()}}
+    if options.oks:
+        facts["oks"] = oks_ap(estimates)
+        said = ", ".join(f"{name} {value:.1f}" for name, value in facts["oks"].items())
+        console.print(f"\nOKS, area of the true box: {said}", soft_wrap=True)
+        facts["oks"] = {n: None if v != v else round(v, 2) for n, v in facts["oks"].items()}
+    facts["curves"] = curves.as_json(estimates)
     return facts | report.as_json(estimates, stages)
 
 
@@ -133,8 +167,9 @@ def _check_outputs(options: Options, outputs: Sequence[Path]) -> None:
     for first, second in itertools.combinations(outputs, 2):
         if same_file(first, second):
             raise OutputError(f"two outputs both name '{first}'; give two paths.")
-    if options.reliability is not None:
-        plots.check_format(options.reliability)
+    for picture in (options.reliability, options.curves):
+        if picture is not None:
+            plots.check_format(picture)
     for path in outputs:
         check_writable(path)
         for data in options.data:

@@ -19,6 +19,7 @@ from edgepose.cli._systemd import watched
 from edgepose.errors import BackendError
 from edgepose.files import STDOUT
 from edgepose.output.open import check_apart, open_outputs
+from edgepose.people.detector import PersonDetector, whole_frame
 from edgepose.runner.capture import Feed
 from edgepose.runner.pipeline import Pipeline
 from edgepose.runner.policy import DropPolicy
@@ -54,6 +55,7 @@ class Options:
     smooth: bool
     policy: DropPolicy
     structured: bool
+    full: bool = False
 
 
 def run(options: Options) -> bool:
@@ -74,7 +76,9 @@ def run(options: Options) -> bool:
         model = Bundle(options.bundle)
         with _backend(options) as backend:
             cascade = load(model, backend, options.threads)
-            detector = load_detector(model, backend, options.threads)
+            detector: PersonDetector = whole_frame
+            if not options.full:
+                detector = load_detector(model, backend, options.threads)
         console.print(f"[bold]{cascade.description}[/]", soft_wrap=True)
         stack.callback(cascade.close)
         for source in sources:
@@ -86,6 +90,7 @@ def run(options: Options) -> bool:
             detect_every=options.detect_every,
             max_persons=options.max_persons,
             smooth=options.smooth,
+            full=options.full,
         )
         pipeline = Pipeline(feeds, estimate, policy=options.policy, max_frames=options.max_frames)
         fates = pipeline.stats.sources

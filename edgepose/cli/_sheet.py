@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 
 from edgepose.data.records import Pictures, load_records, set_skeleton
+from edgepose.evaluate.estimates import Estimates
+from edgepose.evaluate.metrics import torso_size
 from edgepose.geometry import square_boxes
 from edgepose.output.overlay import Overlay
 from edgepose.skeleton import Skeleton
@@ -63,3 +65,30 @@ def data_sheet(path: Path, split: str | None, count: int) -> bytes:
             for r in (records[i] for i in chosen)
         ]
     return sheet(tiles)
+
+
+def worst_sheet(sets: Sequence[tuple[Estimates, Pictures]], count: int = 24) -> bytes:
+    """The persons that are most wrong after the last stage, by mean error in torso diameters."""
+    found: list[tuple[float, int, Estimates, Pictures]] = []
+    for estimates, pictures in sets:
+        size = torso_size(estimates.truth, estimates.labelled, estimates.skeleton)
+        error = np.linalg.norm(estimates.stages[-1] - estimates.truth, axis=-1) / size[:, None]
+        error = np.where(estimates.labelled, error, np.nan)
+        known = estimates.found & estimates.labelled.any(1) & ~np.isnan(size)
+        found += [
+            (float(np.nanmean(error[i])), int(i), estimates, pictures)
+            for i in np.flatnonzero(known)
+        ]
+    found.sort(key=lambda one: -one[0])
+    tiles = [
+        tile(
+            pictures.decode(e.images[i]),
+            e.boxes[i],
+            e.stages[-1][i],
+            np.maximum(e.scores[-1][i], 0.3),
+            e.skeleton,
+            f"{error:.2f}  {e.images[i]}",
+        )
+        for error, i, e, pictures in found[:count]
+    ]
+    return sheet(tiles or [np.zeros((_TILE, _TILE, 3), np.uint8)])

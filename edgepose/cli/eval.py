@@ -16,6 +16,7 @@ class Boxes(str, Enum):
 
     truth = "truth"
     detect = "detect"
+    full = "full"
 
 
 def command(
@@ -31,7 +32,10 @@ def command(
         str, typer.Option(help="Which lines to take; **all** takes every one.")
     ] = "val",
     boxes: Annotated[
-        Boxes, typer.Option(help="Take the annotated boxes, or let the detector find them.")
+        Boxes,
+        typer.Option(
+            help="Take the annotated boxes, the detector's, or the full picture as the box."
+        ),
     ] = Boxes.truth,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Take the first so many persons of each DATA.")
@@ -56,6 +60,23 @@ def command(
             "file is replaced."
         ),
     ] = None,
+    curves: Annotated[
+        Path | None,
+        typer.Option(help="Draw PDJ over the threshold, and the errors (.png, .svg, .pdf)."),
+    ] = None,
+    worst: Annotated[
+        Path | None, typer.Option(help="Draw the 24 persons that are most wrong (.png).")
+    ] = None,
+    peer: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE",
+            help="Compare with somebody's predictions of the same lines; may be given again.",
+        ),
+    ] = None,
+    oks: Annotated[
+        bool, typer.Option("--oks", help="COCO's AP, for bundles of its 17 joints.")
+    ] = False,
     bundle: Annotated[
         Path | None, typer.Option(help="The model's folder; default: the one that ships.")
     ] = None,
@@ -75,6 +96,9 @@ def command(
     With --boxes detect each person gets the detected box that overlaps the true one most; a person
     whom none overlaps counts as wrong in all joints and has no joints in the predictions.
 
+    Every stage is compared with the one before it, and the last with each --peer: the difference
+    with its 95 % interval (bootstrap over pictures). "Better" is said only where that is above 0.
+
     Files are written at the end, whole, or not at all.
     """
     from edgepose.cli._evaluation import Options, run
@@ -83,7 +107,7 @@ def command(
         Options(
             data=data,
             split=None if split == "all" else split,
-            detect=boxes is Boxes.detect,
+            boxes=boxes.value,
             limit=limit,
             json=json,
             predictions=predictions,
@@ -91,8 +115,24 @@ def command(
             bundle=bundle,
             backend=backend,
             threads=threads,
+            curves=curves,
+            worst=worst,
+            peers=_peers(peer or []),
+            oks=oks,
         )
     )
+
+
+def _peers(given: list[str]) -> dict[str, Path]:
+    from edgepose.errors import DataError
+
+    peers = {}
+    for text in given:
+        name, sign, path = text.partition("=")
+        if not (name and sign and path):
+            raise DataError(f"--peer {text!r} is not NAME=FILE; such as --peer movenet=m.jsonl")
+        peers[name] = Path(path)
+    return peers
 
 
 def main() -> None:

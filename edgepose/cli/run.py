@@ -6,6 +6,7 @@ import enum
 import functools
 import inspect
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +29,13 @@ _FILE = "How the program is run"
 class _Log(str, enum.Enum):
     text = "text"
     json = "json"
+
+
+class Boxes(str, Enum):
+    """Where the persons' boxes come from."""
+
+    detect = "detect"
+    full = "full"
 
 
 def follow(
@@ -132,6 +140,13 @@ def follow(
             rich_help_panel=_HOW,
         ),
     ] = False,
+    boxes: Annotated[
+        Boxes,
+        typer.Option(
+            help="Let the detector find persons, or take the full picture as one's box.",
+            rich_help_panel=_HOW,
+        ),
+    ] = Boxes.detect,
     max_persons: Annotated[
         int, typer.Option(min=1, help="Follow at most so many persons.", rich_help_panel=_HOW)
     ] = 5,
@@ -216,6 +231,7 @@ def follow(
         max_frames=max_frames,
         smooth=not no_smooth,
         policy=_policy(policy),
+        full=boxes is Boxes.full,
     )
     if run(chosen):
         raise typer.Exit(_common.INTERRUPTED)

@@ -68,6 +68,7 @@ def command(
     threads: Annotated[
         int, typer.Option(help="Threads; more than one pays only on an idle machine.", min=1)
     ] = 1,
+    events: Annotated[bool, typer.Option("--events", help="Write TensorBoard events too.")] = False,
     seed: Annotated[int, typer.Option(help="Order, augmentation and initial weights.")] = 0,
 ) -> None:
     """Train a bundle, part by part, and export it to OUT/bundle.
@@ -106,6 +107,7 @@ def command(
             init,
             best_precision() if precision is Precision.auto else precision.value,
             skeleton,
+            events,
             processes,
         )
         console = Console(quiet=not processes.main, highlight=False)

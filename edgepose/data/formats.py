@@ -151,7 +151,8 @@ def _mpii_person(path: Path, number: int, entry: Any) -> Annotation:
     try:
         pairs = zip(entry["joints"], entry["joints_vis"], strict=True)
         joints = [(float(x), float(y), 2.0) if v else (0.0, 0.0, 0.0) for (x, y), v in pairs]
-        box = _mpii_box(*entry["center"], entry["scale"])
+        x, y = entry["center"]
+        box = _mpii_box(x, y, entry["scale"])
         return Annotation(entry["image"], joints, box, f"entry {number}")
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}, entry {number} is not valid: {error!r}") from None

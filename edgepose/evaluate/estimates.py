@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.cascade.device import DeviceCascade
 from edgepose.cascade.host import HostCascade
-from edgepose.data.records import Pictures, Record
+from edgepose.data.records import Pictures, Record, set_skeleton
 from edgepose.errors import DataError
 from edgepose.geometry import box_iou
-from edgepose.people.detector import Detector
-from edgepose.skeleton import LSP14, Skeleton
+from edgepose.people.detector import PersonDetector
+from edgepose.skeleton import Skeleton
 from edgepose.types import Float
 
 
@@ -24,7 +24,8 @@ class Estimates:
 
     ``index`` and ``images`` (n,): line number, from 0, and picture. ``truth`` (n, k, 2) and
     ``labelled`` (n, k). ``stages`` (n, k, 2) and ``scores`` (n, k) after each stage, NaN for a
-    person whom the detector missed. ``overlap`` (n,): IoU of the box used with the true box.
+    person whom the detector missed. ``overlap`` (n,): IoU of the box used with the true box;
+    ``boxes`` (n, 4): the true boxes.
     """
 
     skeleton: Skeleton
@@ -35,6 +36,7 @@ class Estimates:
     stages: list[Float]
     scores: list[Float]
     overlap: Float
+    boxes: Float = field(default_factory=lambda: np.zeros((0, 4), np.float32))
 
     def __len__(self) -> int:
         return len(self.index)
@@ -49,7 +51,7 @@ def estimate(
     samples: Sequence[tuple[int, Record]],
     pictures: Pictures,
     cascade: HostCascade | DeviceCascade,
-    detector: Detector | None = None,
+    detector: PersonDetector | None = None,
     advance: Callable[[int], None] = lambda persons: None,
 ) -> Estimates:
     """Run ``cascade`` on every person; ``samples`` are line numbers and records.
@@ -82,7 +84,12 @@ def estimate(
         advance(len(group))
     # The truth in the order of the bundle's skeleton; a joint that the data does not know is as if
     # nobody had labelled it.
-    order = skeleton.indices_in(LSP14)
+    order = skeleton.indices_in(set_skeleton(pictures.annotations))
+    if (order < 0).all():
+        raise DataError(
+            f"{pictures.annotations} and the bundle, {skeleton.name}, share no joint; take a "
+            "bundle of the data's skeleton"
+        )
     return Estimates(
         skeleton,
         [index for index, _ in samples],
@@ -92,6 +99,7 @@ def estimate(
         stages,
         scores,
         overlap,
+        np.stack([record.truth_box for _, record in samples]),
     )
 
 

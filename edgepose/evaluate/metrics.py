@@ -50,12 +50,18 @@ def limb_joints(skeleton: Skeleton) -> tuple[str, ...]:
 
 
 def torso_size(truth: ArrayLike, labelled: ArrayLike, skeleton: Skeleton) -> NDArray[np.float64]:
-    """The larger of the two shoulder - opposite hip diagonals among labelled ones, pixels.
+    """The largest of the skeleton's torso pairs among labelled ones, pixels.
 
-    ``truth`` (n, k, 2) pixels and ``labelled`` (n, k) give (n,) float64; NaN where no diagonal is
-    labelled or its ends coincide.
+    Of people: of the two shoulder - opposite hip diagonals. Without torso pairs it is the larger
+    side of the labelled joints' extent. ``truth`` (n, k, 2) pixels and ``labelled`` (n, k) give
+    (n,) float64; NaN where no pair is labelled or its ends coincide.
     """
     y, known = np.asarray(truth, np.float64), np.asarray(labelled, bool)
+    if not skeleton.torso:
+        low = np.where(known[..., None], y, np.inf).min(1)
+        high = np.where(known[..., None], y, -np.inf).max(1)
+        extent = (high - low).max(-1)
+        return np.where(extent > 0, extent, np.nan)
     pairs = skeleton.torso_index
     length = np.linalg.norm(y[:, pairs[:, 0]] - y[:, pairs[:, 1]], axis=-1)
     usable = known[:, pairs].all(-1)
@@ -106,7 +112,8 @@ def pcp(
     """
     y, t = np.asarray(joints, np.float64), np.asarray(truth, np.float64)
     known = np.asarray(labelled, bool)
-    pairs = np.array([[skeleton.index(a), skeleton.index(b)] for _, (a, b) in skeleton.parts])
+    ends = [[skeleton.index(a), skeleton.index(b)] for _, (a, b) in skeleton.parts]
+    pairs = np.array(ends, np.intp).reshape(-1, 2)
     error = np.linalg.norm(y - t, axis=-1)[:, pairs]
     length = np.linalg.norm(t[:, pairs[:, 0]] - t[:, pairs[:, 1]], axis=-1)
     counted = known[:, pairs].all(-1) & (length > 0)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import OutputError
+from edgepose.evaluate import curves as pdj
 from edgepose.evaluate import metrics
 from edgepose.evaluate.estimates import Estimates
 
@@ -43,7 +44,8 @@ def reliability(sets: Mapping[str, Estimates], suffix: str) -> bytes:
     """
     figure = _figure(11, 7.6)
     names = next(iter(sets.values())).skeleton.joints
-    panels = figure.subplots(3, 5, sharex=True, sharey=True).ravel()
+    rows = -(-(len(names) + 1) // 5)
+    panels = figure.subplots(rows, 5, sharex=True, sharey=True).ravel()
     for name, e in sets.items():
         known, right = metrics.hits(e.stages[-1], e.truth, e.labelled, e.skeleton, 0.2)
         known &= e.found[:, None]
@@ -83,6 +85,27 @@ def _figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure  # not pyplot: no window system, no global state
 
     return Figure(figsize=(width, height), dpi=100, layout="constrained")
+
+
+def curves(sets: Mapping[str, Estimates], suffix: str) -> bytes:
+    """PDJ over the threshold, and the distribution of errors: a line per set and stage.
+
+    Arguments as for :func:`reliability`.
+    """
+    figure = _figure(9, 4)
+    left, right = figure.subplots(1, 2)
+    for name, e in sets.items():
+        for stage in range(len(e.stages)):
+            label = f"{name}, stage {stage + 1}"
+            left.plot(pdj.THRESHOLDS, pdj.pdj_curve(e, stage), label=label)
+            error = pdj.errors(e, stage)
+            right.plot(error, np.linspace(0, 100, len(error)), label=label)
+    left.set(title="PDJ", xlabel="threshold, torso diameters", ylabel="% of joints", ylim=(0, 100))
+    right.set(title="error", xlabel="torso diameters, at most", xlim=(0, 2), ylim=(0, 100))
+    left.legend(fontsize="small", frameon=False)
+    for panel in (left, right):
+        panel.grid(alpha=0.25)
+    return _bytes(figure, suffix)
 
 
 def _line(panel: Any, name: str, scores: NDArray[Any], right: NDArray[np.bool_]) -> None:

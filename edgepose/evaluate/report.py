@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepose.evaluate.compare import Comparison, compare, read_predictions
 from edgepose.evaluate.estimates import Estimates
 from edgepose.evaluate.metrics import Rates, calibration_error, hits, pck, pcp
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 RECALL_IOU = 0.5
+THRESHOLDS = (0.1, 0.2)  # at which estimates are compared
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,35 @@ def limb_table(stages: Sequence[Figures]) -> Table:
         table.add_row(name.replace("_", " "), str(last.counted[i]), *rates)
     table.add_row("mean", "", *(_percent(f.pcp05.mean) for f in stages), style="bold")
     return table
+
+
+def comparison_table(rows: Mapping[str, Sequence[Comparison]]) -> Table:
+    """One row per comparison, by name: both rates at 0.1 and 0.2, difference and verdict."""
+    headings = (f"PCK@{t}\nfirst second  difference (95 %)" for t in THRESHOLDS)
+    table = _table("second against first", *headings, "at 0.2 the second is")
+    for name, each in rows.items():
+        cells = (
+            f"{c.first:.1f} {c.second:6.1f}  {c.second - c.first:+.1f} "
+            f"({c.low:+.1f}, {c.high:+.1f})"
+            for c in each
+        )
+        table.add_row(name, *cells, each[-1].verdict)
+    return table
+
+
+def comparisons(estimates: Estimates, peers: Mapping[str, Path]) -> dict[str, list[Comparison]]:
+    """Each stage against the one before it, and the last stage against each peer's predictions."""
+    pairs = {
+        f"stage {s + 1} : stage {s}": (estimates.stages[s - 1], estimates.stages[s])
+        for s in range(1, len(estimates.stages))
+    }
+    pairs |= {
+        f"this bundle : {name}": (read_predictions(path, estimates), estimates.stages[-1])
+        for name, path in peers.items()
+    }
+    return {
+        name: [compare(estimates, a, b, t) for t in THRESHOLDS] for name, (a, b) in pairs.items()
+    }
 
 
 def as_json(estimates: Estimates, stages: Sequence[Figures]) -> dict[str, Any]:

@@ -64,6 +64,14 @@ class PersonDetector(Protocol):
         ...
 
 
+def whole_frame(frame: Image) -> Float:
+    """The full picture as the one person's box (1, 5), where nobody looks for persons.
+
+    This is b⁰ of the paper's section 3.1 for pictures of one person.
+    """
+    return np.array([[0, 0, frame.shape[1], frame.shape[0], 1]], np.float32)
+
+
 class Detector:
     """Persons of a frame, by a network that gives boxes and scores for its input."""
 

@@ -19,12 +19,14 @@ class Journal:
     """Keeps the log of one part in ``folder``; a silent one (``folder`` None) keeps none.
 
     Lines of steps after ``step`` are taken out first: an interrupted run goes over them again.
-    TensorBoard events need the extra ``tensorboard``, the curve the extra ``plots``.
+    ``events`` also writes TensorBoard's (extra ``tensorboard``); the curve needs the extra
+    ``plots``.
     """
 
-    def __init__(self, folder: Path | None, title: str, step: int) -> None:
+    def __init__(self, folder: Path | None, title: str, step: int, events: bool = False) -> None:
         self._stack = contextlib.ExitStack()
-        self._folder, self._title, self._events = folder, title, None
+        self._folder, self._title = folder, title
+        self._events: Any = None
         self._sums: dict[str, float] = {}
         if folder is None:
             return
@@ -35,8 +37,8 @@ class Journal:
             self._log = self._stack.enter_context(path.open("a"))
         except OSError as error:
             raise OutputError(f"cannot write {path} ({error.strerror}); mend that") from error
-        self._events = _event_writer(folder, step)
-        if self._events is not None:
+        if events:
+            self._events = _event_writer(folder, step)
             self._stack.callback(self._events.close)
         columns = (
             TextColumn("{task.description}"),
@@ -101,11 +103,13 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _event_writer(folder: Path, step: int) -> Any:
-    """TensorBoard's writer, None where it is not installed."""
+    """TensorBoard's writer; OutputError where it is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        return None
+        raise OutputError(
+            'TensorBoard is not installed; install it with: pip install "edgepose[tensorboard]"'
+        ) from None
     return SummaryWriter(str(folder / "events"), purge_step=step + 1)
 
 

@@ -32,7 +32,8 @@ class Plan:
     """How long and how to train.
 
     ``steps`` optimiser steps in all; ``minutes`` (0: no limit) cuts the schedule by wall time, so
-    that a run on a busy machine still anneals. ``precision`` is that of the forward pass.
+    that a run on a busy machine still anneals. ``precision`` is that of the forward pass;
+    ``events`` writes TensorBoard's.
     """
 
     steps: int
@@ -42,6 +43,7 @@ class Plan:
     seed: int = 0
     save_every: int = 250
     evaluate_every: int = 1000
+    events: bool = False
     processes: Processes = field(default_factory=Processes)
 
     @contextmanager
@@ -236,7 +238,8 @@ def train(
     processes.wait()
     run = _Run(model.to(processes.device), plan, folder / "checkpoint.pt")
     model.train()
-    with Journal(folder if processes.main else None, title, run.step) as journal, _mended(run):
+    journal = Journal(folder if processes.main else None, title, run.step, plan.events)
+    with journal, _mended(run):
 
         def measure() -> None:
             if evaluate is not None and processes.main:

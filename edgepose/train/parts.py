@@ -19,7 +19,7 @@ from edgepose.skeleton import Skeleton, load_skeleton
 from edgepose.train.distributed import Processes
 from edgepose.train.examples import Example, load_examples
 from edgepose.train.loop import Plan, Precision
-from edgepose.train.recipe import OptimiserRecipe, StageRecipe, TrainingRecipe
+from edgepose.train.recipe import OptimiserRecipe, TrainingRecipe
 from edgepose.train.stages import train_stage
 from edgepose.train.zoo import build
 from edgepose.types import Float
@@ -44,6 +44,7 @@ class Run:
     init: Path | None = None
     precision: Precision = "float32"
     skeleton_name: str | None = None
+    events: bool = False
     processes: Processes = field(default_factory=Processes)
 
     @property
@@ -79,6 +80,7 @@ class Run:
             optimiser=optimiser,
             precision=self.precision,
             seed=self.seed,
+            events=self.events,
             processes=self.processes,
         )
 
@@ -122,11 +124,12 @@ def train_numbered(run: Run, number: int) -> None:
     if number > 1:
         cascade = HostCascade(Bundle(run.bundle), open_backend(threads=run.threads), number - 1)
         val = {
-            name: (people, estimate(cascade, people, recipe, 1, 0.0, 0, run.processes)[:, 0])
+            name: (people, estimate(cascade, people, 1, 0.0, 0, run.processes)[:, 0])
             for name, people in sets.items()
         }
         jitter, draws = recipe.jitter, recipe.estimates
-        estimates = estimate(cascade, examples, recipe, draws, jitter, run.seed, run.processes)
+        estimates = estimate(cascade, examples, draws, jitter, run.seed, run.processes)
+        cascade.close()
     train_stage(
         recipe,
         run.skeleton,
@@ -157,7 +160,6 @@ def describe(run: Run) -> list[str]:
 def estimate(
     cascade: HostCascade,
     examples: Sequence[Example],
-    recipe: StageRecipe,
     draws: int,
     jitter: float,
     seed: int,
