@@ -64,7 +64,8 @@ class AlexNet(StageNet):
 
     ``kind`` "holistic": crops (n, 3, S, S) to (n, k, 2). "refine": crops and ``joint`` (n,) to
     (n, 2), the i-th pair of outputs for the crop around joint i (ψ_i of equation (6); one network
-    per stage, shared by the joints). ``width`` multiplies all channels; ``dropout`` acts on F.
+    per stage, shared by the joints). ``width`` multiplies all channels; ``hidden`` is the width of
+    F, on which ``dropout`` acts (None: 4096 times ``width``).
     """
 
     chosen: Tensor
@@ -76,10 +77,12 @@ class AlexNet(StageNet):
         size: int = SIZE,
         width: float = 1.0,
         dropout: float = 0.6,
+        hidden: int | None = None,
     ) -> None:
         super().__init__()
         self.joints, self.kind = joints, kind
-        c1, c2, c3, hidden = (round(width * c) for c in (96, 256, 384, 4096))
+        c1, c2, c3 = (round(width * c) for c in (96, 256, 384))
+        hidden = hidden or round(width * 4096)
         self.features = nn.Sequential(
             *_layer(3, c1, 11, 4),
             PortableLRN(c1),

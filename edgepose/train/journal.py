@@ -28,6 +28,7 @@ class Journal:
         self._folder, self._title = folder, title
         self._events: Any = None
         self._sums: dict[str, float] = {}
+        self._count = 0
         if folder is None:
             return
         path = folder / "log.jsonl"
@@ -56,11 +57,12 @@ class Journal:
             return
         for name, value in terms.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
+        self._count += 1
         info = f"step {step} loss {terms['loss']:.4f}"
         self._bar.update(self._task, completed=1000 * fraction, info=info)
         if step % LOG_EVERY == 0:
-            means = {name: round(value / LOG_EVERY, 6) for name, value in self._sums.items()}
-            self._sums = {}
+            means = {name: round(value / self._count, 6) for name, value in self._sums.items()}
+            self._sums, self._count = {}, 0
             self._write({"step": step, "minutes": round(minutes, 2), **means})
 
     def evaluation(self, step: int, minutes: float, figures: Mapping[str, float]) -> None:

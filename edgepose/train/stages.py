@@ -78,9 +78,9 @@ def predict(
             mean=MEAN,
             std=STD,
         )
-        points, mass = head.decode(model(torch.from_numpy(crops).to(device)).float())
-        found.append(points.cpu().numpy().reshape(-1, k, 2))
-        sure.append(mass.cpu().numpy().reshape(-1, k))
+        output = head.decode(model(torch.from_numpy(crops).to(device)).float())
+        found.append(output[0].cpu().numpy().reshape(-1, k, 2))
+        sure.append(output[1].cpu().numpy().reshape(-1, k))
     points, mass = np.concatenate(found), np.concatenate(sure)
     if poses is None:
         return denormalise(points, boxes[:, 0]), mass

@@ -73,7 +73,7 @@ def test_coco_of_something_else_brings_its_own_skeleton(tmp_path, images):
 def test_lsp(tmp_path, images, extended):
     p = points(42, 1).reshape(3, 14, 2)
     flag = np.zeros((3, 14, 1))
-    flag[:, 4] = 1
+    flag[:, 4:7] = 1
     rows = np.concatenate((p, flag), 2)  # (n, 14, 3)
     joints = rows.transpose(1, 2, 0) if extended else rows.transpose(2, 1, 0)
     savemat(tmp_path / "joints.mat", {"joints": joints})

@@ -63,12 +63,15 @@ def test_other_precisions(request_for, smallest, cache, precision):
 
 def alexnet(path, hidden):
     """A later stage of the paper's cascade with random weights, exported; and its crops."""
-    from edgepose.train.alexnet import SIZE, AlexNetStage
-    from edgepose.train.export import deployable, export_onnx
+    from edgepose.train.alexnet import SIZE, AlexNet
+    from edgepose.train.export import Calibrated, ExportedStage, deployable, export_onnx
+    from edgepose.train.heads import HEADS
 
     torch.manual_seed(0)
-    model = AlexNetStage(2, select=True, hidden=hidden)
-    deployable(model)
+    net = AlexNet("refine", 2, hidden=hidden)
+    deployable(net)
+    alike = Calibrated(*np.array([[1, 1], [0, 0], [0, 0]], np.float32))
+    model = ExportedStage(net, HEADS["refine", "regression"], alike).eval()
     crops = torch.randn(2, 3, SIZE, SIZE).half().float()
     export_onnx(model, crops, path, ("crops", "displacements", "scores"))
     return model, crops
@@ -88,7 +91,7 @@ def widen(path, old, new):
     model = onnx.load(path)
     rng = np.random.default_rng(0)
     for tensor in model.graph.initializer:
-        if tensor.name.startswith("head.") and old in tensor.dims:
+        if "head." in tensor.name and old in tensor.dims:
             value = onnx.numpy_helper.to_array(tensor)
             sides = [new if side == old else side for side in value.shape]
             wide = (rng.random(sides, np.float32) - 0.5).astype(value.dtype)

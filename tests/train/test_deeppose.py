@@ -56,7 +56,7 @@ def test_gradients_of_the_loss_are_those_of_finite_differences(loss):
         by_hand = sum(
             m[n, i] * ((y[n, i] - t[n, i]) ** 2).sum() for n in range(3) for i in range(4)
         )
-        assert float(value(output)) == pytest.approx(by_hand / 3)
+        assert float(value(output).detach()) == pytest.approx(by_hand / 3)
 
 
 def test_a_joint_without_label_does_not_count():
@@ -109,9 +109,7 @@ def test_a_batch_of_a_later_stage_is_its_definition(displacements):
     diam = max(np.linalg.norm(whole[9] - whole[2]), np.linalg.norm(whole[8] - whole[3]))
     side = 2.0 * max(diam, 0.2 * np.ptp(whole, axis=0).max())
     if displacements == "normal":
-        error = estimate - example.joints
         delta = data.normal.draw(rng) * side
-        assert np.allclose(data.normal.mean[2], (error[2] / side), atol=1e-5)  # one person: its own
         centres = np.where(example.labelled[:, None], pose + delta, estimate)
     for row, joint in enumerate(item["joint"]):
         i = LSP14.flip[joint] if mirrored else joint
@@ -179,8 +177,8 @@ def test_the_recipe_is_the_paper_s():
 
 def test_a_refining_network_is_trained_on_the_pair_of_its_joint():
     torch.manual_seed(0)
-    model = AlexNet("refine", 14, 32, 0.05, 0.0)
-    output = model(torch.randn(3, 3, 64, 64)[..., :32, :32], torch.tensor([1, 1, 5]))
+    model = AlexNet("refine", 14, 64, 0.05, 0.0)
+    output = model(torch.randn(3, 3, 64, 64), torch.tensor([1, 1, 5]))
     assert output.shape == (3, 2)
     output.sum().backward()
     used = model.head[-1].weight.grad.abs().sum(1).reshape(14, 2).sum(1) > 0

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from edgepose.errors import TrainingError
-from edgepose.train.checkpoints import load_checkpoint
+from edgepose.train.checkpoints import load_checkpoint, save_checkpoint
 from edgepose.train.loop import Ema, Plan, train
 from edgepose.train.recipe import OptimiserRecipe
 
@@ -83,3 +83,87 @@ def test_ema_follows_parameters_and_buffers():
         ema.update(model, step)
     assert float(ema.model.weight) == pytest.approx(2.0, abs=1e-3)
     assert float(ema.model.running_mean) == pytest.approx(10.0, abs=1e-3)
+
+
+def test_a_killed_run_s_curve_is_that_of_an_unbroken_one(tmp_path):
+    plan = {**PLAN, "save_every": 20}
+    train(fresh(), loss, line, Plan(steps=200, **plan), tmp_path / "whole")
+
+    def dies(step):
+        """Killed at step 130: the log goes beyond the last checkpoint, and its end is torn."""
+        for number, batch in enumerate(line(step), step):
+            if number == 130:
+                with (tmp_path / "parts" / "log.jsonl").open("a") as log:
+                    log.write('{"step": 130, "lo')
+                raise KeyboardInterrupt
+            yield batch
+
+    with pytest.raises(KeyboardInterrupt):
+        train(fresh(), loss, dies, Plan(steps=200, **plan), tmp_path / "parts")
+    train(fresh(), loss, line, Plan(steps=200, **plan), tmp_path / "parts")
+    whole, parts = (
+        [json.loads(t) for t in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        for name in ("whole", "parts")
+    )
+    assert [entry["step"] for entry in parts] == [50, 100, 150, 200]
+    # The checkpoint lies at step 120: the line of step 150 is the mean of the 30 steps since.
+    for a, b in zip(whole, parts, strict=True):
+        if a["step"] != 150:
+            assert a["loss"] == b["loss"]
+
+
+def test_dropout_is_the_same_after_a_resume(tmp_path):
+    def net():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(1, 8), nn.Dropout(0.5), nn.Linear(8, 1))
+
+    whole = train(net(), loss, line, Plan(steps=30, **PLAN), tmp_path / "whole")
+    train(net(), loss, line, Plan(steps=30, **PLAN), tmp_path / "parts", until=0.5)
+    parts = train(net(), loss, line, Plan(steps=30, **PLAN), tmp_path / "parts")
+    assert torch.equal(whole[2].weight, parts[2].weight)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_no_memory_is_a_sentence_and_the_checkpoint_stays(tmp_path, error):
+    def short(model, batch):
+        if batch["x"].sum() > 0 and (tmp_path / "checkpoint.pt").exists():
+            raise error
+        return loss(model, batch)
+
+    plan = Plan(steps=100, save_every=7, **PLAN)
+    with pytest.raises(TrainingError, match="memory ran out at step 7; the checkpoint of step 7"):
+        train(fresh(), short, line, plan, tmp_path)
+    assert load_checkpoint(tmp_path / "checkpoint.pt")["step"] == 7
+
+
+def test_a_full_disk_is_a_sentence_and_the_checkpoint_stays(tmp_path):
+    """The limit on a file's size stands in for the disk: the system refuses to write on."""
+    import resource
+
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(path, {"step": 1})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, before[1]))
+    try:
+        with pytest.raises(TrainingError, match="make room"):
+            save_checkpoint(path, {"weights": torch.zeros(10**5)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert load_checkpoint(path) == {"step": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_mixed_precision_learns(tmp_path, precision):
+    plan = Plan(steps=60, precision=precision, **PLAN)
+
+    def mixed(model, batch):
+        with plan.autocast():
+            y = model(batch["x"])
+        assert y.dtype != torch.float32
+        return {"loss": ((y.float() - batch["y"]) ** 2).mean()}
+
+    model = train(fresh(), mixed, line, plan, tmp_path)
+    assert abs(float(model.weight) - 3) < 1
