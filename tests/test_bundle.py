@@ -196,3 +196,35 @@ def test_the_seal_is_the_hash_of_the_rest():
     first, rest = sealed("format = 1\n").split("\n", 1)
     assert rest == "format = 1\n"
     assert first == f"# sha256: {hashlib.sha256(rest.encode()).hexdigest()}"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "replacement", "sentence"),
+    [
+        (r"^size = \d+$", "size = 30000", "stage 1 an input of 30000 pixels"),
+        (r"^size = \d+$", "size = 127", "input of 127 pixels, its network takes"),
+        (r"^extent = [\d.]+$", "extent = -1.0", "extent .* of -1.0"),
+        (r"^extent = [\d.]+$", "extent = nan", "extent .* of nan"),
+        (r'^skeleton = "lsp14"$', 'skeleton = "coco17"', "coco17 of 17 joints, stage 1 .* for 14"),
+        (r'^skeleton = "lsp14"$', 'skeleton = "octopus"', "octopus"),
+        (r"^scale = [\d.]+$", "scale = 0.0", "scale"),
+    ],
+)
+def test_a_description_that_its_networks_belie(bundle, pattern, replacement, sentence):
+    edit(bundle, pattern, replacement)
+    with pytest.raises(BundleError, match=sentence):
+        Bundle(bundle)
+
+
+def test_a_skeleton_of_one_s_own_lies_in_the_bundle(bundle):
+    names = ", ".join(f'"j{i}"' for i in range(14))
+    edit(bundle, r'^skeleton = "lsp14"\n', "")
+    path = bundle / "bundle.toml"
+    text = path.read_text().split("\n", 1)[1]
+    table = f'\n[skeleton]\nname = "own"\njoints = [{names}]\nlimbs = [["j0", "j1"]]\ntorso = '
+    path.write_text(sealed(text + table + '"extent"\n'))
+    own = Bundle(bundle).skeleton
+    assert (own.name, len(own), own.torso) == ("own", 14, ())
+    path.write_text(sealed(text + table + '[["j0", "nowhere"]]\n'))
+    with pytest.raises(BundleError, match="nowhere"):
+        Bundle(bundle)

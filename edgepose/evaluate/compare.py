@@ -59,15 +59,18 @@ def compare(
         pictures, np.full(pictures, 1 / pictures), _DRAWS
     )
     a, b = (_rates(drawn @ r, drawn @ counted) for r in right)
-    low, high = np.nanquantile(b - a, (0.025, 0.975))
+    difference = (b - a)[np.isfinite(b - a)]
+    low, high = np.quantile(difference, (0.025, 0.975)) if len(difference) else (np.nan, np.nan)
     whole = [float(_rates(r.sum(0), counted.sum(0))) for r in right]
     return Comparison(whole[0], whole[1], float(low), float(high))
 
 
 def _rates(right: NDArray[np.float64], counted: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Percent, mean over the joints that were counted."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(100 * np.nanmean(right / counted, -1))
+    """Percent, mean over the joints that were counted; NaN where none was."""
+    known = counted > 0
+    each = np.where(known, right / np.maximum(counted, 1), 0.0)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(100 * each.sum(-1) / known.sum(-1))
 
 
 class _Line(msgspec.Struct):

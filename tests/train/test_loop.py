@@ -1,5 +1,10 @@
+import contextlib
 import itertools
 import json
+import os
+import random
+import signal
+import time
 
 import pytest
 import torch
@@ -167,3 +172,35 @@ def test_mixed_precision_learns(tmp_path, precision):
 
     model = train(fresh(), mixed, line, plan, tmp_path)
     assert abs(float(model.weight) - 3) < 1
+
+
+@pytest.mark.filterwarnings("ignore:.*fork")
+def test_ten_kills(tmp_path):
+    """kill -9 at any moment: each time it goes on, and ends as an unbroken run does."""
+    plan = Plan(steps=400, save_every=5, **PLAN)
+
+    def slow(model, batch):
+        time.sleep(0.002)
+        return loss(model, batch)
+
+    path, rng = tmp_path / "parts" / "checkpoint.pt", random.Random(0)
+    for _ in range(10):
+        before = path.stat().st_mtime_ns if path.exists() else 0
+        child = os.fork()
+        if not child:
+            with contextlib.suppress(BaseException):
+                train(fresh(), slow, line, plan, tmp_path / "parts")
+            os._exit(0)
+        patience = time.monotonic() + 20
+        while time.monotonic() < patience:
+            if path.exists() and path.stat().st_mtime_ns > before:
+                break
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.05))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        assert load_checkpoint(path)["step"] > 0
+    assert load_checkpoint(path)["step"] >= 50
+    parts = train(fresh(), loss, line, plan, tmp_path / "parts")
+    whole = train(fresh(), loss, line, plan, tmp_path / "whole")
+    assert torch.equal(whole.weight, parts.weight)
