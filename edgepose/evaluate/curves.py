@@ -36,6 +36,10 @@ def errors(estimates: Estimates, stage: int) -> NDArray[np.float64]:
     return np.sort(error[known])
 
 
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else round(value, 2)
+
+
 def as_json(estimates: Estimates) -> list[dict[str, Any]]:
     """Per stage: the PDJ curve, and the error below which each tenth of the joints lies."""
     told = []
@@ -50,7 +54,9 @@ def as_json(estimates: Estimates) -> list[dict[str, Any]]:
         told.append(
             {
                 "stage": stage + 1,
-                "pdj": {f"{t:g}": round(v, 2) for t, v in zip(THRESHOLDS, curve, strict=True)},
+                "pdj": {
+                    f"{t:g}": _number(v) for t, v in zip(THRESHOLDS, curve.tolist(), strict=True)
+                },
                 "error_quantiles": tenths,
             }
         )

@@ -103,7 +103,7 @@ def train_and_run(tmp_path, images, source, kind):
     assert video.read()[0]
     lines = [json.loads(line) for line in (tmp_path / "poses.jsonl").read_text().splitlines()]
     bundle = Bundle(job.bundle)
-    poses = [p for line in lines for p in line.get("people", [])]
+    poses = [p for line in lines for p in line.get("persons", [])]
     assert len(poses) == 6
     assert all(len(p["joints"]) == len(bundle.skeleton) for p in poses)
     return bundle
