@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from edgepose.geometry import box_iou
+from edgepose.people.motion import Motion
 from edgepose.people.options import TrackerOptions
-from edgepose.people.track import Track
+from edgepose.people.track import Track, Twin
+from edgepose.types import Float
 
 
 def part_doubles(active: Sequence[Track], time: float, options: TrackerOptions) -> list[Track]:
@@ -29,22 +32,37 @@ def part_doubles(active: Sequence[Track], time: float, options: TrackerOptions) 
     return gone
 
 
+def unions(boxes: Sequence[Float], others: Sequence[Float] | None = None) -> list[Float]:
+    """Boxes (4,) around each two of ``boxes``, or around one of them and one of ``others``."""
+    pairs: Iterable[tuple[Float, Float]] = itertools.combinations(boxes, 2)
+    if others is not None:
+        pairs = itertools.product(boxes, others)
+    return [np.concatenate((np.minimum(a[:2], b[:2]), np.maximum(a[2:], b[2:]))) for a, b in pairs]
+
+
 def _double(first: Track, second: Track, time: float, options: TrackerOptions) -> Track | None:
     distance = _apart(first, second)
     newer = max(first, second, key=lambda t: (not t.id, t.since, -t.found))
     if time - newer.since < options.fresh:
         overlap = box_iou(first.box[None], second.box[None])[0, 0]
         return newer if distance < options.same_pose or overlap > options.same_box else None
-    together = second.twin is not None and second.twin[0] is first
+    together = second.twin is not None and second.twin.track is first
     if distance >= options.same_pose:
         if together:
             second.twin = None
     elif second.twin is None or not together:
-        second.twin = (first, time, first.motion.velocity, second.motion.velocity)
-    elif time - second.twin[1] >= options.patience:
-        loser, second.twin = _misfit(first, second), None
+        second.twin = _meeting(first, second, time)
+    elif time - second.twin.since >= options.patience:
+        loser, second.twin = _misfit(first, second, second.twin, time), None
         return loser
     return None
+
+
+def _meeting(first: Track, second: Track, time: float) -> Twin:
+    (a, v), (b, w) = (
+        track.before or (track.box, track.motion.velocity) for track in (first, second)
+    )
+    return Twin(first, time, (first.centre + second.centre) / 2, (a, b), (v, w))
 
 
 def _apart(a: Track, b: Track) -> float:
@@ -55,17 +73,22 @@ def _apart(a: Track, b: Track) -> float:
     return distance / min(a.diagonal, b.diagonal)
 
 
-def _misfit(first: Track, second: Track) -> Track:
-    """Which of two tracks on one pose was heading elsewhere when they met."""
-    assert second.twin is not None
-    _, _, first_velocity, second_velocity = second.twin
-    now = (first.motion.velocity + second.motion.velocity) / 2
-    first_off = float(np.linalg.norm(now - first_velocity))
-    second_off = float(np.linalg.norm(now - second_velocity))
-    if abs(first_off - second_off) < 0.05 * first.diagonal:
-        return first if first.found < second.found else second
-    loser, velocity = (
-        (first, first_velocity) if first_off > second_off else (second, second_velocity)
-    )
+def _misfit(first: Track, second: Track, twin: Twin, time: float) -> Track:
+    """Which of two tracks on one pose was heading elsewhere when they met.
+
+    It is put where it would be by now: there its person may be found again.
+    """
+    # Where the pose they share has gone since: their filters still feel the jump onto it.
+    gone = (first.centre + second.centre) / 2 - twin.place
+    now = gone / np.float32(time - twin.since)
+    off = [float(np.linalg.norm(now - velocity)) for velocity in twin.velocities]
+    if abs(off[0] - off[1]) < 0.05 * first.diagonal:
+        number = 0 if first.found < second.found else 1
+    else:
+        number = 0 if off[0] > off[1] else 1
+    loser, velocity = (first, second)[number], twin.velocities[number]
+    move = velocity * np.float32(min(time - twin.since, 0.5))
+    loser.box = np.asarray(twin.boxes[number] + np.concatenate((move, move)), np.float32)
+    loser.motion = Motion(loser.centre, loser.length)
     loser.motion.head(velocity)
     return loser

@@ -13,6 +13,17 @@ _LIMB_MEMORY = 1.0  # seconds over which the lengths of limbs are averaged
 _PACE = 0.25  # lengths of a person a second: who is faster is going somewhere
 
 
+@dataclass(frozen=True, eq=False)
+class Twin:
+    """Another track on the same pose: who, since when and where, and what both did before that."""
+
+    track: Track
+    since: float
+    place: Float
+    boxes: tuple[Float, Float]
+    velocities: tuple[Float, Float]
+
+
 @dataclass(eq=False)
 class Track:
     """One person, shown or not yet; times in seconds, boxes (4,) in pixels."""
@@ -30,6 +41,8 @@ class Track:
     id: int = 0
     """0 until confirmed."""
     joints: Float | None = None
+    before: tuple[Float, Float] | None = None
+    """Box and velocity of the pose before the newest."""
     limbs: Float | None = None
     """(m,) pixels: the limbs' lengths, averaged over a second."""
     good: int = 0
@@ -45,8 +58,8 @@ class Track:
     """How often it was put on a detection: poses asked for before speak no more for it."""
     ahead: tuple[float, Float] | None = None
     """Time and box of a first estimate that is newer than ``box``."""
-    twin: tuple[Track, float, Float, Float] | None = None
-    """Another track on the same pose: who, since when, and both velocities at that time."""
+    twin: Twin | None = None
+    """Another track on the same pose."""
     motion: Motion = field(init=False)
 
     def __post_init__(self) -> None:
@@ -86,11 +99,16 @@ class Track:
             motion.head(self.motion.velocity)
         self.motion, self.lost = motion, False
 
-    def heads_out(self, size: tuple[int, int]) -> bool:
-        """Whether the box touches an edge of the frame, (width, height), and moves across it.
+    def is_cut(self, box: Float, size: tuple[int, int]) -> bool:
+        """Whether ``box`` touches an edge of the frame, (width, height).
 
         The lower edge does not count: it cuts persons who stand near the camera.
         """
+        near = 0.02 * max(size)
+        return bool(box[0] < near or box[2] > size[0] - near or box[1] < near)
+
+    def heads_out(self, size: tuple[int, int]) -> bool:
+        """Whether the person is cut by an edge and moves across it."""
         x, y = self.motion.velocity / np.float32(self.length)
         near = 0.02 * max(size)
         left = self.box[0] < near and x < -_PACE
@@ -100,6 +118,7 @@ class Track:
     def follow(self, time: float, box: Float, joints: Float, limbs: Float) -> None:
         """Take a good pose: its box, ``joints`` (k, 2) and lengths of ``limbs`` (m,)."""
         passed = time - self.seen
+        self.before = (self.box, self.motion.velocity)
         if self.joints is not None and passed > 0:
             centre = np.asarray((box[:2] + box[2:]) / 2, np.float32)
             self.motion.update(centre, passed, self.length)
@@ -134,7 +153,7 @@ def plausible(track: Track, time: float, box: Float, limbs: Float, size: tuple[i
         return False
     expected = track.predicted(time)
     off = float(np.hypot(*((box[:2] + box[2:]) - (expected[:2] + expected[2:])))) / 2
-    return off < (0.35 + 2 * max(time - track.seen, 0.0)) * track.length
+    return off < (0.25 + 2 * max(time - track.seen, 0.0)) * track.length
 
 
 def limb_lengths(joints: Float, limbs: np.ndarray) -> Float:

@@ -14,7 +14,7 @@ import numpy as np
 
 from edgepose.geometry import box_iou, centre_and_size, person_boxes
 from edgepose.people.assign import assign
-from edgepose.people.doubles import part_doubles
+from edgepose.people.doubles import part_doubles, unions
 from edgepose.people.options import TrackerOptions
 from edgepose.people.track import Track, limb_lengths, plausible
 from edgepose.skeleton import Skeleton
@@ -34,6 +34,7 @@ class Tracker:
         self._next_id = 1
         self._since_look: int | None = None
         self._urgent = False
+        self._size = (0, 0)
 
     @property
     def idle(self) -> bool:
@@ -117,6 +118,7 @@ class Tracker:
             raise ValueError(f"{len(asked)} poses were asked for, {len(joints)} came")
         if not asked:
             return []
+        self._size = size
         boxes, limbs = person_boxes(joints), limb_lengths(joints, self._limbs)
         finite = np.asarray(np.isfinite(joints).all((1, 2)) & np.isfinite(scores).all(1))
         level = scores.mean(1)
@@ -173,8 +175,8 @@ class Tracker:
                 break
             if column in pairs.values() or row[4] < options.start_score:
                 continue
-            held = np.stack([t.predicted(time) for t in active]) if active else np.zeros((0, 4))
-            if len(held) and box_iou(row[None, :4], held).max() > 0.5:
+            held = [t.predicted(time) for t in active]
+            if held and box_iou(row[None, :4], [*held, *unions(held)]).max() > 0.5:
                 continue
             self._tracks.append(Track(row[:4].copy(), float(row[4]), time, time, time))
 
@@ -203,14 +205,19 @@ class Tracker:
         track.found = score if track.lost else 0.5 * (track.found + score)
         track.supported, track.misses = time, 0
         track.sightings += 1
-        # Whoever is still going out at the next good pose is leaving again.
-        track.leaving = False
         astray = box_iou(box[None], track.predicted(time)[None])[0, 0] < 0.5
+        if astray and not track.lost:
+            # A box around two persons does not say that one of them is elsewhere.
+            others = [t.predicted(time) for t in self._tracks if not t.lost and t is not track]
+            both = unions([track.predicted(time)], others)
+            astray = not both or box_iou(box[None], both).max() < 0.5
         if track.lost or (astray and score >= self.options.start_score):
             # A pose that has slipped off its person starts again from the detector's box.
             if track.lost:
                 track.since = time
             track.begin_again(time, box)
+        # Who is still cut by the edge may be gone by the next look.
+        track.leaving = track.leaving and track.is_cut(box, self._size)
 
     def _follow(self, track: Track, time: float, box: Float, joints: Float, limbs: Float) -> None:
         track.follow(time, box, joints, limbs)

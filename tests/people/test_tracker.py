@@ -345,3 +345,17 @@ def test_a_late_detection_is_matched_where_everybody_was():
     # The walker goes on from the newest pose, not from the detector's old box.
     assert abs(float(boxes[0, 0] + boxes[0, 2]) / 2 - (500 + 30 * 9)) < 15
     np.testing.assert_allclose(boxes[1], [1200, 300, 1340, 700])
+
+
+def test_a_box_around_two_persons_moves_neither_and_starts_nobody():
+    tracker = Tracker(COCO17)
+    left, right = standing((500, 500), 400), standing((720, 560), 400)
+    found = [[430, 300, 570, 700, 0.9], [650, 360, 790, 760, 0.8]]
+    for n in range(20):
+        rows = found if n == 0 else None
+        if n in (8, 12, 16):
+            rows = [[425, 300, 795, 760, 0.9]]  # the detector takes the two for one
+        boxes, people = feed(tracker, n / 30, rows, [left, right])
+        assert len(boxes) == 2
+        assert max(boxes[:, 2] - boxes[:, 0]) < 200
+    assert [p.id for p in people] == [1, 2]
