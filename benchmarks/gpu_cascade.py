@@ -1,0 +1,226 @@
+"""The device cascade on a GPU: parity, one graph a frame beside plain streams and beside a round
+trip between stages, where the time goes, and whether memory stays flat.
+
+Networks are torch's, float32 and float16, so that any GPU runs it. Every timed result is held to
+HostCascade on ONNX Runtime. The tests run the same functions on the device that is none.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from edgepose.backends import open_backend
+from edgepose.bundle import Bundle
+from edgepose.cascade.device import DeviceCascade
+from edgepose.cascade.host import HostCascade
+from edgepose.cuda.network import DeviceBackend
+from edgepose.types import Frame
+
+PERSONS = (1, 4, 16)
+ALLOWED = {"float32": 0.05, "float16": 0.5}  # pixels from the host, on a person 220 pixels high
+MEMORY_FRAMES = 10_000
+Make = Callable[[str], DeviceBackend]
+
+
+def on_gpu(precision: str) -> DeviceBackend:
+    """Torch on the GPU."""
+    from edgepose.backends.torch import TorchBackend
+
+    return TorchBackend(precision=precision)
+
+
+def scene(persons: int) -> tuple[np.ndarray, np.ndarray]:
+    """A frame of the sample clip, and so many boxes about its man."""
+    from edgepose.sources.open import open_source
+
+    with open_source("sample") as source:
+        frame = next(iter(source)).image
+    box = np.array([228, 312, 576, 1180], np.float32) * (frame.shape[1] / 1080)
+    moved = np.random.default_rng(0).uniform(-30, 30, (persons, 1, 2)).astype(np.float32)
+    return frame, (box.reshape(1, 2, 2) + moved).reshape(persons, 4)
+
+
+def off(found: Any, wanted: Any, boxes: np.ndarray) -> float:
+    """Largest distance of a joint after any stage, scaled to a person 220 pixels high."""
+    scale = 220 / float(np.max(boxes[:, 2:] - boxes[:, :2]))
+    pairs = zip(found.stages, wanted.stages, strict=True)
+    return max(float(np.linalg.norm(a - b, axis=-1).max()) for a, b in pairs) * scale
+
+
+def parity(make: Make = on_gpu, counts: tuple[int, ...] = (1, 2, 3, 9, 20)) -> dict[str, Any]:
+    """Graphs and plain streams against the host, buckets changing, two frames in flight."""
+    bundle = Bundle()
+    host, rows, passed = HostCascade(bundle, open_backend("onnxruntime")), [], True
+    for precision, name in (("fp32", "float32"), ("fp16", "float16")):
+        for graphs in (True, False):
+            cascade = DeviceCascade(bundle, make(precision), graphs=graphs)
+            worst = 0.0
+            for n in counts:
+                frame, boxes = scene(n)
+                other = np.ascontiguousarray(frame[:, ::-1])
+                calls = [(f, cascade.submit([Frame(f, 0, 0, 0)], boxes, [0] * n))
+                         for f in (frame, other, frame)]  # fmt: skip
+                for picture, pending in calls:
+                    # Early, from within the graph: what the runner steers by.
+                    early, _ = pending.stage(1)
+                    poses, wanted = pending.result(), host(picture, boxes)
+                    worst = max(worst, off(poses, wanted, boxes))
+                    if not np.array_equal(early, poses.stages[0]):
+                        worst = float("inf")
+            cascade.close()
+            passed &= worst <= ALLOWED[name]
+            rows.append({"precision": name, "graphs": graphs, "pixels": worst})
+    host.close()
+    return {"rows": rows, "persons": counts, "passed": passed}
+
+
+def median(work: Callable[[], Any], repeats: int) -> float:
+    """Seconds of one call."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times))
+
+
+def parts(cascade: DeviceCascade, frame: np.ndarray, boxes: np.ndarray) -> dict[str, float]:
+    """Seconds of upload, crops, networks and boxes by the device's own events, call by call."""
+    device, slot = cascade.device, cascade._slots[0]
+    cascade(frame, boxes)
+    slot.idle()
+    program, stream = slot.program(cascade.bucket(len(boxes)), 0), slot.stream
+    marks: list[tuple[str, Any]] = []
+
+    def mark(name: str) -> None:
+        event = device.event(timing=True)
+        event.record(stream)
+        marks.append((name, event))
+
+    mark("begin")
+    table = slot.frames.put([frame], stream)
+    mark("upload of the frame")
+    slot.buffers.request.fill(boxes, np.zeros(len(boxes), np.int64), table)
+    program.enqueue(0, stream, mark=mark)
+    stream.synchronize()
+    spans = itertools.pairwise(marks)
+    return {name: event.seconds_since(before) for (_, before), (name, event) in spans}
+
+
+def pipelined(cascade: DeviceCascade, frame: np.ndarray, boxes: np.ndarray, frames: int) -> float:
+    """Seconds a frame with two in flight."""
+    index, pending = np.zeros(len(boxes), np.int64), None
+    start = time.perf_counter()
+    for _ in range(frames):
+        after = cascade.submit([Frame(frame, 0, 0, 0)], boxes, index)
+        if pending is not None:
+            pending.result()
+        pending = after
+    if pending is not None:
+        pending.result()
+    return (time.perf_counter() - start) / frames
+
+
+def timings(
+    make: Make = on_gpu, counts: tuple[int, ...] = PERSONS, repeats: int = 100
+) -> dict[str, Any]:
+    """A frame's latency and throughput: graph, plain streams, a round trip after every stage."""
+    bundle, rows, passed = Bundle(), [], True
+    host = HostCascade(bundle, open_backend("onnxruntime"))
+    for precision, name in (("fp32", "float32"), ("fp16", "float16")):
+        backend = make(precision)
+        ways = {
+            "graph": DeviceCascade(bundle, backend),
+            "plain": DeviceCascade(bundle, backend, graphs=False),
+            "naive": HostCascade(bundle, backend),  # crops on the host, a wait after every network
+        }
+        for n in counts:
+            frame, boxes = scene(n)
+            wanted, row = host(frame, boxes), {"precision": name, "persons": n}
+            for way, cascade in ways.items():
+                poses = cascade(frame, boxes)
+                passed &= off(poses, wanted, boxes) <= ALLOWED[name]
+                row[way] = median(functools.partial(cascade, frame, boxes), repeats)
+            row["naive_over_graph"] = row["naive"] / row["graph"]
+            row["pipelined"] = pipelined(ways["graph"], frame, boxes, repeats)
+            slot = ways["graph"]._slots[0]
+            graph = slot.program(ways["graph"].bucket(n), 0).graph
+            row["nodes"] = None if graph is None else graph.nodes
+            row["launches"], row["synchronisations"] = 1, 1  # of the host, by design; tests count
+            row["parts"] = parts(ways["plain"], frame, boxes)
+            rows.append(row)
+        for cascade in ways.values():
+            cascade.close()
+    host.close()
+    return {"rows": rows, "device": str(backend.device.facts), "passed": passed}
+
+
+def floor(counts: tuple[int, ...] = PERSONS) -> dict[str, Any]:
+    """What a frame takes at least: operations and bytes of the networks over measured ceilings.
+
+    Weights are read once, crops are written and read once; the ceilings are a large matrix product
+    and a large copy by torch. Compare with ``parts`` and ``graph`` of the timings.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from edgepose.backends.torch_graph import TorchGraph
+
+    bundle, rows = Bundle(), []
+    device = torch.device("cuda")
+    for dtype, name in ((torch.float32, "float32"), (torch.float16, "float16")):
+        a = torch.randn(8192, 8192, device=device, dtype=dtype)
+        big = torch.empty(1 << 28, device=device, dtype=torch.uint8)
+        out = torch.empty_like(big)
+
+        def timed(work: Callable[[], Any]) -> float:
+            work()
+            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            begin.record()
+            for _ in range(5):
+                work()
+            end.record()
+            end.synchronize()
+            return 1e-3 * begin.elapsed_time(end) / 5
+
+        rate = 2 * 8192**3 / timed(lambda a=a: a @ a)
+        bandwidth = 2 * big.nbytes / timed(lambda out=out, big=big: out.copy_(big))
+        for n in counts:
+            operations = moved = 0.0
+            for number in range(1, len(bundle.manifest.stages) + 1):
+                spec = bundle.network(f"stage{number}")
+                shape = (n * spec.rows, *spec.shape)
+                graph = TorchGraph(spec.path.read_bytes(), torch.device("cpu"))
+                with torch.inference_mode():
+                    call = graph.call(shape)
+                    with FlopCounterMode(display=False) as counter:
+                        call(torch.zeros(shape))
+                operations += counter.get_total_flops()
+                size = torch.empty(0, dtype=dtype).element_size()
+                moved += spec.path.stat().st_size / 2 * size + 2 * size * float(np.prod(shape))
+            seconds = max(operations / rate, moved / bandwidth)
+            rows.append({"precision": name, "persons": n, "operations": operations,
+                         "bytes": moved, "floor": seconds})  # fmt: skip
+    return {"rows": rows, "passed": True}
+
+
+def memory(
+    make: Make = on_gpu, frames: int = MEMORY_FRAMES, counts: tuple[int, ...] = (0, 1, 2, 3, 4, 9)
+) -> dict[str, Any]:
+    """Device memory over many frames whose persons change: flat once every bucket was seen."""
+    cascade = DeviceCascade(Bundle(), make("fp16"))
+    scenes = [scene(n) for n in counts]
+    used: list[int] = []
+    for i in range(frames + 4 * len(scenes)):
+        cascade(*scenes[i % len(scenes)])
+        if i >= 4 * len(scenes) and i % max(1, frames // 100) == 0:
+            used.append(cascade.device.memory_in_use())
+    cascade.close()
+    grown = max(used) - used[0]
+    return {"frames": frames, "bytes": used[0], "grown": grown, "passed": grown < 1 << 20}

@@ -1,0 +1,57 @@
+"""The benchmark of the device cascade, its functions run on the device that is none."""
+
+from __future__ import annotations
+
+import gpu_cascade
+import pytest
+
+from edgepose.backends import open_backend
+from edgepose.backends.host_device import HostDeviceBackend
+from edgepose.cuda.host import HostDevice
+
+
+def make(precision):
+    return Both(HostDevice(), open_backend("onnxruntime", 1))
+
+
+class Both(HostDeviceBackend):
+    """As TensorRT and torch: a device backend that has host networks, too."""
+
+    def load(self, bundle, network):
+        return self._backend.load(bundle, network)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Quarter the frame."""
+    import cv2
+
+    original = gpu_cascade.scene
+
+    def scene(persons):
+        frame, boxes = original(persons)
+        return cv2.resize(frame, None, fx=0.25, fy=0.25), boxes / 4
+
+    monkeypatch.setattr(gpu_cascade, "scene", scene)
+
+
+def test_parity():
+    found = gpu_cascade.parity(make, (1, 3))
+    assert found["passed"], found
+    assert len(found["rows"]) == 4
+
+
+def test_timings():
+    found = gpu_cascade.timings(make, (2,), repeats=2)
+    assert found["passed"]
+    row = found["rows"][0]
+    assert min(row[way] for way in ("graph", "plain", "naive", "pipelined")) > 0
+    names = ["upload of the frame", "request", "crop 1", "stage 1", "boxes 1", "crop 2", "stage 2"]
+    assert list(row["parts"]) == [*names, "boxes 2"]
+    assert row["nodes"] == 12  # copies and events among them
+
+
+def test_memory():
+    found = gpu_cascade.memory(make, 20, (0, 1, 2))
+    assert found["passed"]
+    assert found["bytes"] > 0
