@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import platform
 import re
 import shutil
@@ -21,6 +20,7 @@ from edgepose.engine.cache import Cache, default_folder
 from edgepose.engine.driver import Driver, driver
 from edgepose.engine.recipe import EngineRecipe
 from edgepose.errors import CropError, EdgeposeError, EngineError
+from edgepose.sources.cameras import list_cameras
 from edgepose.verify.golden import verify_golden
 
 OK, OPTIONAL, BROKEN = "ok", "missing", "broken"
@@ -73,6 +73,7 @@ def examine(folder: Path | None) -> list[Finding]:
         lambda: _package("onnxruntime", "pip install onnxruntime", needed=True),
         lambda: _package("openvino", "often faster on Intel: pip install openvino"),
         _opencv,
+        _gstreamer,
         _cameras,
         _cpu,
         lambda: _bundle(folder),
@@ -203,21 +204,27 @@ def _opencv() -> Finding:
     gstreamer = built.get("GStreamer") == "YES"
     names = [n for n in names if n != "GSTREAMER" or gstreamer]
     text = f"{cv2.__version__}, video through {', '.join(dict.fromkeys(names))}"
-    if not gstreamer:
-        step = "for CSI cameras use an OpenCV with GStreamer, see docs/jetson.md"
-        return Finding("OpenCV", text, OK, step if _JETPACK.exists() else "")
     return Finding("OpenCV", text)
 
 
+def _gstreamer() -> Finding:
+    """Through PyGObject, which csi:// and gst: sources speak to it with."""
+    if importlib.util.find_spec("gi") is not None:
+        return Finding("GStreamer", "through PyGObject")
+    step = (
+        "for csi:// and gst: sources: sudo apt install python3-gi gir1.2-gst-plugins-base-1.0 "
+        "gstreamer1.0-plugins-good, in an environment made with --system-site-packages"
+    )
+    return Finding("GStreamer", "no PyGObject in this Python", OPTIONAL, step)
+
+
 def _cameras() -> Finding:
-    devices = sorted(str(p) for p in Path("/dev").glob("video[0-9]*"))
-    if devices:
-        closed = [d for d in devices if not os.access(d, os.R_OK | os.W_OK)]
-        if closed:
-            step = "sudo usermod -aG video $USER, then log in again"
-            return Finding("cameras", f"{', '.join(closed)} may not be opened", OPTIONAL, step)
-        return Finding("cameras", ", ".join(devices))
-    step = "connect one, or run on a file: edgepose-run --source clip.mp4"
+    cameras = list_cameras()
+    if cameras:
+        shown = ", ".join(f"{c.source} ({c.name})" for c in cameras)
+        problems = [f"{c.source}: {c.problem}" for c in cameras if c.problem]
+        return Finding("cameras", shown, OPTIONAL if problems else OK, "; ".join(problems))
+    step = "connect one, or run on a file or a made-up figure: edgepose-run --source test"
     return Finding("cameras", "none", OPTIONAL, step)
 
 

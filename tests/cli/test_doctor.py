@@ -17,7 +17,7 @@ from edgepose.engine.driver import Driver, Gpu, driver
 ORIN = Driver("12.6", (Gpu("Orin", (8, 7), 8 << 30),))
 
 EVERY = """system GPU CUDA-toolkit CUDA-kernels tensorrt tensorrt-rtx pycuda onnx onnxruntime
-openvino OpenCV cameras bundle engines"""
+openvino OpenCV GStreamer cameras bundle engines"""
 
 
 def doctor(*arguments):
