@@ -49,7 +49,12 @@ class StageSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DetectorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The person detector: letterboxed ``size`` (height, width), least ``score``, NMS ``iou``."""
+    """The person detector.
+
+    ``size``: height and width, pixels, of the input that a letterboxed frame fills; where they
+    differ, frames higher than wide take them exchanged. ``score``: the least that counts. ``iou``:
+    boxes that overlap more are one person.
+    """
 
     file: str
     sha256: str
@@ -242,7 +247,10 @@ class Bundle:
         return SKELETONS[given]
 
     def networks(self) -> list[NetworkSpec]:
-        """The networks: ``stage1``, ``stage2``, …, ``detector``."""
+        """The networks: ``stage1``, ``stage2``, …, ``detector``, and ``detector-portrait``.
+
+        The last is the detector's file again, for frames higher than wide; a square one has none.
+        """
         found = []
         for number, spec in enumerate(self.manifest.stages, 1):
             rows = 1 if number == 1 else len(self.skeleton)
@@ -251,8 +259,14 @@ class Bundle:
             found.append(NetworkSpec(name, path, spec.sha256, "crops", shape, rows, False, number))
         detector = self.manifest.detector
         if detector is not None:
-            path, shape = self.path(detector.file), (3, *detector.size)
-            found.append(NetworkSpec("detector", path, detector.sha256, "image", shape, 1, True))
+            path, (height, width) = self.path(detector.file), detector.size
+            shapes = {"detector": (3, height, width)}
+            if height != width:
+                shapes["detector-portrait"] = (3, width, height)
+            found += [
+                NetworkSpec(name, path, detector.sha256, "image", shape, 1, True)
+                for name, shape in shapes.items()
+            ]
         return found
 
     def network(self, name: str) -> NetworkSpec:

@@ -61,6 +61,20 @@ def test_golden_pairs_are_one_per_stage():
             assert golden[f"points{number}"].dtype == np.float64
 
 
+def test_a_detector_that_is_not_square_has_two_orientations(bundle):
+    loaded = Bundle(bundle)
+    height, width = loaded.manifest.detector.size
+    assert height != width
+    landscape, portrait = loaded.network("detector"), loaded.network("detector-portrait")
+    assert landscape.shape == (3, height, width)
+    assert portrait.shape == (3, width, height)
+    assert landscape.path == portrait.path
+    text = (bundle / "bundle.toml").read_text()
+    square = re.sub(r"(size = \[\s*)\d+(,\s*)\d+", r"\g<1>192\g<2>192", text.split("\n", 1)[1])
+    (bundle / "bundle.toml").write_text(square)
+    assert [n.name for n in Bundle(bundle).networks()][-1] == "detector"
+
+
 def test_every_file_is_checked(bundle):
     manifest = Bundle(bundle).manifest
     named = [*(s.file for s in manifest.stages), manifest.golden.file, manifest.detector.file]

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edgepose.cli._common import progress
+from edgepose.cli._detection import SceneSet, measure
 from edgepose.cli._sheet import worst_sheet
 from edgepose.data.records import Pictures, numbered_records
+from edgepose.data.scenes import holds_scenes, load_scenes
 from edgepose.errors import OutputError
 from edgepose.evaluate import curves, plots, report
 from edgepose.evaluate.estimates import estimate
@@ -72,8 +74,18 @@ def run(options: Options) -> None:
     console = Console(stderr=STDOUT in outputs, highlight=False)
     _check_outputs(options, outputs)
     with contextlib.ExitStack() as stack:
-        samples = [numbered_records(path, options.split)[: options.limit] for path in options.data]
-        pictures = [stack.enter_context(Pictures(path)) for path in options.data]
+        whole = [path for path in options.data if holds_scenes(path)]
+        persons = [path for path in options.data if path not in whole]
+        samples = [numbered_records(path, options.split)[: options.limit] for path in persons]
+        pictures = [stack.enter_context(Pictures(path)) for path in persons]
+        scenes = [
+            SceneSet(
+                path,
+                load_scenes(path, options.split)[: options.limit],
+                stack.enter_context(Pictures(path)),
+            )
+            for path in whole
+        ]
         bundle = Bundle(options.bundle)
         cascade = load(bundle, options.backend, options.threads)
         detector: PersonDetector | None = None
@@ -86,7 +98,7 @@ def run(options: Options) -> None:
         lines: list[bytes] = []
         drawn: dict[str, Estimates] = {}
         worst: list[tuple[Estimates, Pictures]] = []
-        for path, chosen, opened in zip(options.data, samples, pictures, strict=True):
+        for path, chosen, opened in zip(persons, samples, pictures, strict=True):
             with progress(path.name, len(chosen)) as advance:
                 estimates = estimate(chosen, opened, cascade, detector, advance)
             sets.append(_report(console, options, path, estimates))
@@ -97,16 +109,21 @@ def run(options: Options) -> None:
             if options.predictions is not None:
                 several = len(options.data) > 1
                 lines += report.prediction_lines(estimates, str(path) if several else None)
+        if scenes:
+            found = load_detector(bundle, options.backend, options.threads)
+            for chosen_scenes in scenes:
+                with progress(chosen_scenes.path.name, len(chosen_scenes.scenes)) as advance:
+                    sets.append(measure(console, chosen_scenes, found, advance))
         gallery = worst_sheet(worst) if options.worst is not None else b""
     if options.json is not None:
-        whole = {
+        everything = {
             "edgepose": FORMAT,
             "bundle": bundle.name,
             "backend": cascade.backend,
             "skeleton": bundle.skeleton.name,
             "sets": sets,
         }
-        write_output(options.json, msgspec.json.format(msgspec.json.encode(whole)) + b"\n")
+        write_output(options.json, msgspec.json.format(msgspec.json.encode(everything)) + b"\n")
     if options.predictions is not None:
         write_output(options.predictions, b"".join(lines))
     if options.reliability is not None:
@@ -170,6 +187,12 @@ def _check_outputs(options: Options, outputs: Sequence[Path]) -> None:
     for picture in (options.reliability, options.curves):
         if picture is not None:
             plots.check_format(picture)
+    drawn = (options.predictions, options.reliability, options.curves, options.worst)
+    if any(drawn) and all(map(holds_scenes, options.data)):
+        raise OutputError(
+            "whole scenes have no joints to write or draw; give annotated persons too, or leave "
+            "--predictions, --reliability, --curves and --worst out."
+        )
     for path in outputs:
         check_writable(path)
         for data in options.data:

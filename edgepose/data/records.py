@@ -9,8 +9,9 @@ those of the skeleton in ``NAME.skeleton.toml`` beside it; without one, the four
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import msgspec
 import numpy as np
@@ -20,6 +21,14 @@ from edgepose.errors import DataError
 from edgepose.geometry import person_boxes
 from edgepose.picture import decode_picture
 from edgepose.skeleton import LSP14, Skeleton, read_skeleton
+
+
+class _Splittable(Protocol):
+    @property
+    def split(self) -> str: ...
+
+
+Line = TypeVar("Line", bound=_Splittable)
 
 _FAR = 2**20  # pixels; far beyond, float32 loses them
 _OUTSIDE = 0.05  # of the picture's longer side: a joint farther outside is a mistake
@@ -74,28 +83,40 @@ def load_records(path: Path | str, split: str | None = None) -> list[Record]:
 
 def numbered_records(path: Path | str, split: str | None = None) -> list[tuple[int, Record]]:
     """:func:`load_records` with each record's line number, counted from 0 over all splits."""
-    path = Path(path)
-    decoder, skeleton = msgspec.json.Decoder(Record), set_skeleton(path)
+    skeleton = set_skeleton(path)
     records = []
+    for number, record in enumerate(decoded_lines(path, Record), 1):
+        if fault := record_fault(record, skeleton):
+            raise DataError(f"{path} line {number} {fault}")
+        records.append((number - 1, record))
+    return of_split(path, records, split)
+
+
+def decoded_lines(path: Path | str, kind: type[Line]) -> Iterator[Line]:
+    """The lines of an annotation file as ``kind``; DataError naming the file and the line."""
     try:
-        lines = path.read_bytes().splitlines()
+        lines = Path(path).read_bytes().splitlines()
     except OSError as error:
         raise DataError(
             f"cannot read annotations {path} ({error.strerror}); give the .jsonl of a data set"
         ) from error
+    decoder = msgspec.json.Decoder(kind)
     for number, line in enumerate(lines, 1):
         try:
-            record = decoder.decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            yield decoder.decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:  # noqa: PERF203
             raise DataError(f"{path} line {number} is not a valid annotation: {error}") from error
-        if fault := record_fault(record, skeleton):
-            raise DataError(f"{path} line {number} {fault}")
-        records.append((number - 1, record))
-    kept = [(n, record) for n, record in records if split is None or record.split == split]
-    if not records:
+
+
+def of_split(
+    path: Path | str, lines: Sequence[tuple[int, Line]], split: str | None
+) -> list[tuple[int, Line]]:
+    """The numbered lines of one split, of all with None; DataError if none is left."""
+    if not lines:
         raise DataError(f"{path} holds no annotation; check the path")
+    kept = [(n, line) for n, line in lines if split is None or line.split == split]
     if not kept:
-        there = ", ".join(sorted({record.split for _, record in records}))
+        there = ", ".join(sorted({line.split for _, line in lines}))
         raise DataError(f"{path} holds no annotation of split '{split}'; it has {there}")
     return kept
 

@@ -17,7 +17,7 @@ from edgepose.types import Float, Image
 
 Run = Callable[[NDArray[Any]], tuple[NDArray[Any], ...]]
 
-THRESHOLD = 0.45  # the least score that is reported
+THRESHOLD = 0.44  # the least score that is reported
 NMS_IOU = 0.5  # two boxes that overlap more than this are one person
 _CANDIDATES = 200  # best boxes that suppression looks at
 
@@ -80,6 +80,7 @@ class Detector:
         network: Run,
         size: int | tuple[int, int],
         *,
+        portrait: Run | None = None,
         scale: float = 1.0,
         mean: Sequence[float] = (127.0, 127.0, 127.0),
         std: Sequence[float] = (128.0, 128.0, 128.0),
@@ -92,6 +93,8 @@ class Detector:
         Args:
             network: gives boxes ``x0, y0, x1, y1`` in input pixels and scores in [0, 1].
             size: the input's side, or (height, width), in pixels.
+            portrait: as ``network``, for frames higher than wide, its input's height and width
+                exchanged; None: these too are shown to ``network``.
             scale: factor on the 8-bit levels, see :func:`edgepose.crop.crop`.
             mean: subtracted after ``scale``, per RGB channel.
             std: divided by last, per RGB channel.
@@ -106,13 +109,14 @@ class Detector:
             raise ValueError(f"threshold and iou must be in [0, 1], not {threshold} and {iou}")
         if max_persons < 1:
             raise ValueError(f"max_persons must be at least 1, not {max_persons}")
-        self.network = network
+        self.network, self.portrait = network, portrait
         self.size = (size, size) if isinstance(size, int) else size
         self.threshold = threshold
         self.iou = iou
         self.max_persons = max_persons
         self._colour: dict[str, Any] = {"scale": scale, "mean": mean, "std": std}
-        self._input = np.empty((1, 3, *self.size), np.float32)
+        shapes = {self.size} if portrait is None else {self.size, self.size[::-1]}
+        self._inputs = {shape: np.empty((1, 3, *shape), np.float32) for shape in shapes}
 
     @classmethod
     def load(cls, bundle: Bundle, backend: Backend) -> Detector:
@@ -122,9 +126,11 @@ class Detector:
             raise BundleError(
                 f"bundle {bundle.name} has no detector; use one that has, or give boxes"
             )
+        height, width = spec.size
         return cls(
             backend.load(bundle, "detector"),
             spec.size,
+            portrait=None if height == width else backend.load(bundle, "detector-portrait"),
             scale=pixels.scale,
             mean=pixels.mean,
             std=pixels.std,
@@ -141,18 +147,21 @@ class Detector:
         if frame.ndim != 3:
             raise ValueError(f"frame must have shape (H, W, 3), not {frame.shape}")
         height, width = frame.shape[:2]
-        shown = letterbox(height, width, self.size)
-        crop(frame, shown[None], self.size, out=self._input, **self._colour)
-        boxes, scores = self.network(self._input)[:2]
-        return self._persons(boxes[0], scores[0], shown, (height, width))
+        network, size = self.network, self.size
+        if height > width and self.portrait is not None:
+            network, size = self.portrait, size[::-1]
+        shown = letterbox(height, width, size)
+        inputs = self._inputs[size]
+        crop(frame, shown[None], size, out=inputs, **self._colour)
+        boxes, scores = network(inputs)[:2]
+        found = to_frame(boxes[0], size, shown)
+        return self._persons(found, scores[0], (height, width))
 
-    def _persons(
-        self, boxes: NDArray[Any], scores: NDArray[Any], shown: Float, frame: tuple[int, int]
-    ) -> Float:
+    def _persons(self, boxes: Float, scores: NDArray[Any], frame: tuple[int, int]) -> Float:
         likely = np.flatnonzero(scores >= self.threshold)
         if len(likely) > _CANDIDATES:
             likely = likely[np.argsort(-scores[likely], kind="stable")[:_CANDIDATES]]
-        found, score = to_frame(boxes[likely], self.size, shown), scores[likely].astype(np.float32)
-        found = np.clip(found, 0, np.array([frame[1], frame[0]] * 2, np.float32))
+        score = scores[likely].astype(np.float32)
+        found = np.clip(boxes[likely], 0, np.array([frame[1], frame[0]] * 2, np.float32))
         keep = non_maximum_suppression(found, score, self.iou)[: self.max_persons]
         return np.concatenate((found[keep], score[keep, None]), axis=1)

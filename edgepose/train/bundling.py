@@ -18,12 +18,11 @@ from edgepose.sources.open import open_source
 from edgepose.train import calibrate
 from edgepose.train.augment import MEAN, STD
 from edgepose.train.checkpoints import averaged
-from edgepose.train.detector import DetectorConfig, export_detector, train_detector
+from edgepose.train.detector import DetectorConfig, export_detector, load_detector, train_detector
 from edgepose.train.examples import Example
 from edgepose.train.export import Calibrated, ExportedStage, StageExport, deployable, write_bundle
 from edgepose.train.heads import HEADS
-from edgepose.train.parts import DETECTOR_SIZE, Run, train_numbered
-from edgepose.train.recipe import OptimiserRecipe
+from edgepose.train.parts import Run, train_numbered
 from edgepose.train.stages import predict
 from edgepose.train.zoo import build
 from edgepose.types import Float
@@ -41,13 +40,9 @@ def train_part(run: Run, part: str) -> None:
         )
     if part == "detector":
         assert run.recipe.detector is not None
-        plan = run.plan(run.recipe.detector.minutes, OptimiserRecipe(lr=run.recipe.detector.lr))
-        folder = run.out / "detector"
-        train_detector(
-            DetectorConfig(
-                run.data, folder, size=DETECTOR_SIZE, plan=plan, init=run.start("detector")
-            )
-        )
+        recipe, folder = run.recipe.detector, run.out / "detector"
+        plan = run.plan(recipe.minutes, recipe.optimiser)
+        train_detector(DetectorConfig(run.data, folder, recipe, plan, run.start("detector")))
         if not run.checkpoint(1).exists():
             return
     else:
@@ -133,9 +128,9 @@ def _calibration_errors(
 
 
 def _detector(run: Run) -> tuple[Path, DetectorSpec] | None:
-    checkpoint = run.out / "detector" / "checkpoint.pt"
-    if not checkpoint.exists():
+    weights, recipe = run.out / "detector" / "weights.pt", run.recipe.detector
+    if recipe is None or not weights.exists():
         return None
-    path = export_detector(checkpoint, run.out / "detector" / "detector.onnx", DETECTOR_SIZE)
-    size = (DETECTOR_SIZE, DETECTOR_SIZE)
-    return path, DetectorSpec("detector.onnx", "", size, THRESHOLD, NMS_IOU)
+    model = load_detector(weights, recipe)
+    path = export_detector(model, run.out / "detector" / "detector.onnx", recipe.size)
+    return path, DetectorSpec("detector.onnx", "", recipe.size, THRESHOLD, NMS_IOU)

@@ -9,33 +9,31 @@ without a seam, or a network would tell a person's size from the extent of the s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from edgepose.crop import crop
-from edgepose.train.augment import MEAN, STD
-from edgepose.train.detector_data import Float, Scene, box_rows, free_patches, overlap_share
-from edgepose.train.distributed import Processes
-from edgepose.train.loop import Batch
+from edgepose.train.augment import MEAN
+from edgepose.train.detector_data import Float, Source, box_rows, free_patches, overlap_share
+from edgepose.train.detector_light import tinted
 
-_GREY, _SPREAD = MEAN[0], STD[0]  # grey is what normalises to 0: it also pads a letterboxed frame
+_GREY = MEAN[0]  # normalises to 0: it also pads a letterboxed frame
 _MAX_TRUTH, _MAX_IGNORE = 16, 16
 
 
 class Composer:
     """Makes canvases (3, S, S) float32 RGB in 8-bit levels, with persons and unsure boxes."""
 
-    def __init__(self, sources: Sequence[Scene], size: int, seed: int) -> None:
+    def __init__(self, sources: Sequence[Source], size: int, seed: int) -> None:
         self.size = size
         self.sources = sources
         self.peopled = [i for i, s in enumerate(sources) if len(s.persons)]
         self.patches = free_patches(sources)
-        self.seed, self.random = seed, np.random.default_rng(seed)
+        self.random = np.random.default_rng(seed)
 
     def canvas(self, empty: bool | None = None) -> tuple[Float, Float, Float]:
         """One canvas with its persons (n, 4) and unsure regions (m, 4) in pixels.
@@ -95,7 +93,7 @@ class Composer:
         unsure = np.concatenate((cut[(left < 0.45) & (left > 0.05)], np.clip(unsure, low, high)))
         return canvas, cut[left >= 0.45], _solid(unsure)[:_MAX_IGNORE]
 
-    def _pick(self) -> Scene:
+    def _pick(self) -> Source:
         return self.sources[self.peopled[self.random.integers(len(self.peopled))]]
 
     def _add(self, canvas: Float, board: _Board, count: int) -> None:
@@ -124,7 +122,7 @@ class Composer:
                     break
 
     def _paste(
-        self, canvas: Float, board: _Board, scene: Scene, window: Float, corner: Any, zoom: float
+        self, canvas: Float, board: _Board, scene: Source, window: Float, corner: Any, zoom: float
     ) -> None:
         """Scale ``window`` of a scene by ``zoom`` and lay it down at ``corner`` (x, y) pixels."""
         stretch = np.exp(self.random.normal(0, 0.06, 2)) * zoom
@@ -159,7 +157,7 @@ class Composer:
         )
         patch = crop(picture, box[None], (y1 - y0, x1 - x0))[0]
         if self.random.random() < 0.3:
-            patch = np.clip(_tinted(patch, self.random), 0, 255)
+            patch = np.clip(tinted(patch, self.random), 0, 255)
         under = canvas[:, y0:y1, x0:x1]
         if self.random.random() < 0.5:
             soft = self._feather(y1 - y0, x1 - x0)
@@ -174,7 +172,7 @@ class Composer:
         y = np.minimum(np.arange(h) + 0.5, h - np.arange(h) - 0.5) / width
         return np.asarray(np.clip(np.minimum(x[None], y[:, None]), 0, 1), np.float32)
 
-    def _widen(self, source: Scene) -> Scene:
+    def _widen(self, source: Source) -> Source:
         """Continue a picture's person-free margins, mirrored to and fro, without a seam."""
         h, w = source.picture.shape[:2]
         taken = np.concatenate((source.persons, source.unsure))
@@ -185,7 +183,7 @@ class Composer:
         picture = source.picture[rows][:, columns]
         shift = np.array([left, top, left, top], np.float32)
         moved = (source.persons + shift, source.unsure + shift, source.annotated + shift)
-        return Scene(source.name, picture, *moved)
+        return Source(source.name, picture, *moved)
 
     def _beyond(self, side: int, before: int, behind: int) -> tuple[NDArray[np.intp], int]:
         """Source positions along a side that is continued at both ends, and by how much in front.
@@ -199,7 +197,7 @@ class Composer:
         back = side - 1 - _to_and_fro(reach[1], behind)
         return np.concatenate((front, np.arange(side), back)), reach[0]
 
-    def _turn(self, source: Scene) -> Scene:
+    def _turn(self, source: Source) -> Source:
         """Rotate some pictures a little, a few by any angle; boxes by their inscribed ellipse."""
         rng = self.random
         chance = rng.random()
@@ -223,7 +221,7 @@ class Composer:
             )
             return np.asarray(np.clip(out, 0, [w, h, w, h]), np.float32)
 
-        return Scene(
+        return Source(
             source.name,
             np.asarray(picture, np.uint8),
             turned(source.persons),
@@ -231,7 +229,7 @@ class Composer:
             turned(source.annotated),
         )
 
-    def _blurred(self, source: Scene) -> Float:
+    def _blurred(self, source: Source) -> Float:
         """The picture itself, too blurred to know anybody in it, over the whole canvas."""
         h, w = source.picture.shape[:2]
         cells = int(self.random.integers(3, 7))
@@ -319,7 +317,7 @@ class Composer:
         """Colour, blur, noise and compression of cameras."""
         rng, size = self.random, self.size
         if rng.random() < 0.8:
-            canvas = _tinted(canvas, rng)
+            canvas = tinted(canvas, rng)
         if rng.random() < 0.1:
             canvas = np.broadcast_to(canvas.mean(0, keepdims=True), canvas.shape)
         if rng.random() < 0.2:
@@ -341,15 +339,6 @@ class Composer:
             encoded = cv2.imencode(".jpg", image, quality)[1]
             canvas = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR)).transpose(2, 0, 1)
         return np.ascontiguousarray(canvas, np.float32)
-
-
-def _tinted(levels: Float, rng: np.random.Generator) -> Float:
-    """Change contrast, brightness, saturation and the balance of the channels."""
-    grey = levels.mean(0, keepdims=True)
-    out = grey + (levels - grey) * np.float32(rng.uniform(0.5, 1.4))
-    gain = (np.exp(rng.normal(0, 0.2)) * np.exp(rng.normal(0, 0.06, (3, 1, 1)))).astype(np.float32)
-    middle = np.float32(grey.mean())
-    return np.asarray((out - middle) * gain + middle + np.float32(rng.normal(0, 25)), np.float32)
 
 
 def _to_and_fro(count: int, margin: int) -> NDArray[np.intp]:
@@ -403,30 +392,3 @@ class _Board:
         persons = self.boxes[sure][:_MAX_TRUTH]
         unsure = _solid(np.concatenate((self.boxes[hidden], self.unsure)))[:_MAX_IGNORE]
         return np.asarray(persons, np.float32), np.asarray(unsure, np.float32)
-
-
-def batches(composer: Composer, count: int, step: int, processes: Processes) -> Iterator[Batch]:
-    """Endless batches from ``step`` on; of each, this process's share of ``count`` canvases.
-
-    ``image`` (B, 3, S, S) normalised, ``truth`` and ``ignore`` (B, 16, 4). Canvas i of batch t is
-    the same whatever the number of processes, and after a resume.
-    """
-    size, own = composer.size, processes.share(count)
-    while True:
-        image = np.empty((own, 3, size, size), np.float32)
-        truth = np.zeros((own, _MAX_TRUTH, 4), np.float32)
-        ignore = np.zeros((own, _MAX_IGNORE, 4), np.float32)
-        for i in range(own):
-            number = step * count + processes.rank * own + i
-            composer.random = np.random.default_rng((composer.seed, number))
-            image[i], persons, unsure = composer.canvas()
-            truth[i, : len(persons)] = persons
-            ignore[i, : len(unsure)] = unsure
-        image -= _GREY
-        image /= _SPREAD
-        step += 1
-        yield {
-            "image": torch.from_numpy(image),
-            "truth": torch.from_numpy(truth),
-            "ignore": torch.from_numpy(ignore),
-        }

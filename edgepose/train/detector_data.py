@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -11,19 +11,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgepose.data.records import Pictures, Record, load_records, split_by_image
+from edgepose.data.scenes import holds_scenes, load_scenes
 from edgepose.geometry import box_iou
 
 Float = NDArray[np.float32]
 
 SURE, UNSURE = 0.45, 0.35  # machine boxes: a person from SURE on, unknown from UNSURE on
-_LONG_SIDE = 400  # pictures are kept at most this large
+_LONG_SIDE = 416  # pictures are kept at most this large
 
 
 @dataclass(frozen=True)
-class Scene:
+class Source:
     """One picture (H, W, 3) uint8 BGR with its persons and unsure regions, boxes (n, 4) pixels.
 
     ``annotated`` are the boxes of the persons that have joint labels, to measure recall on.
+    ``whole``: a whole picture, not a crop around a person.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Scene:
     persons: Float
     unsure: Float
     annotated: Float
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,40 +91,59 @@ def label_boxes(records: Sequence[Record]) -> tuple[Float, Float]:
     return persons, rest
 
 
-def load_scenes(sets: Sequence[Path | str], split: str) -> list[Scene]:
-    """Decode all pictures of a split of several annotation files; about 2 GB for 15,000.
+def load_sources(sets: Sequence[Path | str], split: str) -> list[Source]:
+    """Decode all pictures of a split of several files, persons or scenes; about 2 GB for 15,000.
 
     A set without lines of ``split`` is skipped. Raises DataError naming file and line or picture.
     """
-    sources = []
+    sources: list[Source] = []
     for path in sets:
-        records = [r for r in load_records(path) if r.split == split]
         with Pictures(path) as pictures:
+            if holds_scenes(path):
+                for scene in (s for s in load_scenes(path) if s.split == split):
+                    persons = scene.persons[:, :4]
+                    picture = pictures.decode(scene.image)
+                    sources.append(
+                        _fitted(Source(scene.image, picture, persons, scene.unsure, persons, True))
+                    )
+                continue
+            records = [r for r in load_records(path) if r.split == split]
             for name, group in split_by_image(records):
                 picture = pictures.decode(name)
                 persons, unsure = label_boxes(group)
                 limits = np.tile(np.array(picture.shape[1::-1], np.float32), 2)
                 annotated = np.clip(np.stack([r.truth_box for r in group]), 0, limits)
-                factor = _LONG_SIDE / max(picture.shape[:2])
-                if factor < 1:
-                    h, w = (max(1, round(side * factor)) for side in picture.shape[:2])
-                    picture = np.asarray(
-                        cv2.resize(picture, (w, h), interpolation=cv2.INTER_AREA), np.uint8
-                    )
-                    persons, unsure = persons * factor, unsure * factor
-                    annotated = annotated * factor
-                sources.append(Scene(name, picture, persons, unsure, annotated))
+                sources.append(_fitted(Source(name, picture, persons, unsure, annotated)))
     return sources
 
 
-def free_patches(sources: Sequence[Scene], least: int = 40) -> list[Patch]:
-    """Strips beside, above and below all persons of each source, at least ``least`` pixels wide."""
+def _fitted(source: Source) -> Source:
+    """The source, reduced if its picture is large."""
+    factor = _LONG_SIDE / max(source.picture.shape[:2])
+    if factor >= 1:
+        return source
+    h, w = (max(1, round(side * factor)) for side in source.picture.shape[:2])
+    return replace(
+        source,
+        picture=np.asarray(cv2.resize(source.picture, (w, h), interpolation=cv2.INTER_AREA)),
+        persons=source.persons * np.float32(factor),
+        unsure=source.unsure * np.float32(factor),
+        annotated=source.annotated * np.float32(factor),
+    )
+
+
+def free_patches(sources: Sequence[Source], least: int = 40) -> list[Patch]:
+    """Strips beside, above and below all persons of each source, at least ``least`` pixels wide.
+
+    The whole picture of a source without persons.
+    """
     patches = []
     for i, source in enumerate(sources):
         taken = np.concatenate((source.persons, source.unsure))
-        if len(taken) == 0:
-            continue
         h, w = source.picture.shape[:2]
+        if len(taken) == 0:
+            patches.append(Patch(i, np.array([0, 0, w, h], np.float32)))
+            continue
         x0, y0 = taken[:, :2].min(0) - 4
         x1, y1 = taken[:, 2:].max(0) + 4
         for box in ((0, 0, x0, h), (x1, 0, w, h), (0, 0, w, y0), (0, y1, w, h)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from edgepose.bundle import (
     FORMAT,
+    Bundle,
     BundleManifest,
     DetectorSpec,
     GoldenSpec,
@@ -116,11 +117,17 @@ class ExportedStage(nn.Module):
 
 
 def export_onnx(
-    model: nn.Module, example: Tensor, path: Path, names: Sequence[str], *, dynamic: bool = True
+    model: nn.Module,
+    example: Tensor,
+    path: Path,
+    names: Sequence[str],
+    *,
+    axes: Mapping[str, Mapping[int, str]] | None = None,
 ) -> None:
     """Write ``model`` as ONNX, weights stored as float16; see :func:`deployable`.
 
-    ``names`` are the input's and the outputs'; ``dynamic`` leaves their first dimension open.
+    ``names`` are the input's and the outputs'; ``axes`` names their open dimensions, by default the
+    first of each.
     """
     with warnings.catch_warnings():
         # The TorchScript exporter is deprecated, but needs no further package and keeps the graph.
@@ -133,7 +140,7 @@ def export_onnx(
             opset_version=_OPSET,
             input_names=list(names[:1]),
             output_names=list(names[1:]),
-            dynamic_axes={name: {0: "n"} for name in names} if dynamic else None,
+            dynamic_axes=axes or {name: {0: "n"} for name in names},
         )
     tidy(path)
     store_float16(path)
@@ -234,9 +241,25 @@ def write_bundle(
         detector=found,
         training=training,
     )
+    _write_manifest(folder, manifest)
+
+
+def replace_detector(folder: Path | str, network: Path | str, detector: DetectorSpec) -> None:
+    """Put another detector into a bundle, whose stages stay as they are.
+
+    ``network``: its ONNX file. ``detector``: its description but for the hash.
+    """
+    bundle = Bundle(folder)
+    path = bundle.path(detector.file)
+    path.write_bytes(Path(network).read_bytes())
+    detector = msgspec.structs.replace(detector, sha256=_sha256(path))
+    _write_manifest(bundle.folder, msgspec.structs.replace(bundle.manifest, detector=detector))
+
+
+def _write_manifest(folder: Path, manifest: BundleManifest) -> None:
     plain = msgspec.to_builtins(manifest)
     plain = {key: value for key, value in plain.items() if value is not None}
-    manifest_path.write_text(sealed(tomli_w.dumps(plain)))
+    (folder / "bundle.toml").write_text(sealed(tomli_w.dumps(plain)))
 
 
 def _sha256(path: Path) -> str:

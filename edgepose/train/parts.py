@@ -13,9 +13,11 @@ from edgepose.backends import open_backend
 from edgepose.bundle import Bundle
 from edgepose.cascade.host import HostCascade
 from edgepose.data.records import load_records, set_skeleton
+from edgepose.data.scenes import holds_scenes
 from edgepose.errors import DataError
 from edgepose.geometry import boxes_around, centre_and_size
 from edgepose.skeleton import Skeleton, load_skeleton
+from edgepose.train.detector_nano import is_rtmdet
 from edgepose.train.distributed import Processes
 from edgepose.train.examples import Example, load_examples
 from edgepose.train.loop import Plan, Precision
@@ -23,8 +25,6 @@ from edgepose.train.recipe import OptimiserRecipe, TrainingRecipe
 from edgepose.train.stages import train_stage
 from edgepose.train.zoo import build
 from edgepose.types import Float
-
-DETECTOR_SIZE = 192
 
 
 @dataclass
@@ -56,16 +56,22 @@ class Run:
     def skeleton(self) -> Skeleton:
         """The user's, else the recipe's, else that of the first set."""
         name = self.skeleton_name or self.recipe.skeleton
-        return load_skeleton(name) if name else set_skeleton(self.data[0])
+        return load_skeleton(name) if name else set_skeleton((self.persons or self.data)[0])
+
+    @property
+    def persons(self) -> list[Path]:
+        """The files of ``data`` that hold persons with joints; the others hold whole scenes."""
+        return [path for path in self.data if not holds_scenes(path)]
 
     def start(self, part: str) -> Path | None:
         """What ``part`` starts from: the file ``init``, or this part's in the folder ``init``.
 
-        A file of other networks (MoveNet's ONNX) starts stage 1 alone.
+        An ONNX file starts one part alone: RTMDet's the detector, MoveNet's stage 1.
         """
         if self.init is None or not self.init.is_dir():
-            onnx = self.init is not None and self.init.suffix == ".onnx"
-            return None if onnx and part != "stage1" else self.init
+            if self.init is None or self.init.suffix != ".onnx":
+                return self.init
+            return self.init if part == ("detector" if is_rtmdet(self.init) else "stage1") else None
         return self.init / f"{part}.pt"
 
     def checkpoint(self, stage: int) -> Path:
@@ -88,7 +94,7 @@ class Run:
         """All sets by the recipe's mix: the persons, and how often each is seen per epoch."""
         examples: list[Example] = []
         repeats: list[int] = []
-        for path in self.data:
+        for path in self.persons:
             times = self.recipe.mix.get(path.stem, 1.0)
             part = self._load(path, "train", min(times, 1.0))
             examples += part
@@ -100,7 +106,7 @@ class Run:
     def held_out(self) -> dict[str, list[Example]]:
         """Persons of split "val", by set; sets without one are left out."""
         found = {}
-        for path in self.data:
+        for path in self.persons:
             if any(record.split == "val" for record in load_records(path)):
                 found[path.stem] = self._load(path, "val")
         if not any(found.values()):

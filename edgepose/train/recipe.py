@@ -90,10 +90,21 @@ class StageRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DetectorRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The person detector."""
+    """The person detector.
+
+    ``network``: "nano" (RTMDet-nano) or "lite0" (EfficientNet-Lite0). ``size``: height and width of
+    a landscape frame's input, multiples of 32; a portrait frame's is exchanged. ``composed``: share
+    of the batches that are canvases composed of crops around persons. ``keep``: share of the
+    starting weights in the mean that ships (Wortsman et al. 2022): what a short training forgets.
+    """
 
     minutes: float
-    lr: float
+    network: Literal["nano", "lite0"] = "nano"
+    size: tuple[int, int] = (224, 320)
+    batch: int = 8
+    composed: float = 0.08
+    keep: float = 0.0
+    optimiser: OptimiserRecipe = OptimiserRecipe()
 
 
 class TrainingRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

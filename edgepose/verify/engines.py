@@ -47,7 +47,7 @@ class Verifier:
             run, of = Emulated(model), NETWORK
         self._runs[network.name] = run
         if network.stage is None:
-            return self._detector(run, of)
+            return self._detector(network, run, of)
         number = network.stage
         with np.load(self._bundle.path(self._bundle.manifest.golden.file)) as golden:
             inputs, points, scores = (golden[f"{n}{number}"] for n in ("input", "points", "scores"))
@@ -67,18 +67,19 @@ class Verifier:
         torso = torso_diameter(denormalise(first, box), self._bundle.skeleton)
         return float(np.max(torso)) * stages[number - 1].extent
 
-    def _detector(self, run: Run, of: str) -> Drift:
+    def _detector(self, network: NetworkSpec, run: Run, of: str) -> Drift:
         """The best box of the sample's first frame, against float32."""
-        detector = Detector.load(self._bundle, open_backend())
-        both = _Both(detector.network, run)
-        detector.network = both
-        detector(_sample())
+        pixels, (_, side, width) = self._bundle.manifest.pixels, network.shape
+        both = _Both(open_backend().load(self._bundle, network.name), run)
+        Detector(both, (side, width), scale=pixels.scale, mean=pixels.mean, std=pixels.std)(
+            _sample()
+        )
         boxes, scores, found = both.exact[0][0], both.exact[1], both.found
         best = int(np.argmax(scores[0]))
         off = float(np.max(np.abs(found[0][0, best] - boxes[best])))
         height = max(float(boxes[best, 3] - boxes[best, 1]), 1.0)
         scored = float(np.max(np.abs(found[1] - scores)))
-        return Drift(off / detector.size[0], off * HEIGHT / height, scored, of)
+        return Drift(off / side, off * HEIGHT / height, scored, of)
 
     def end_to_end(self) -> Drift | None:
         """Drift of the last stage's joints on the sample's first frame, against float32.

@@ -10,6 +10,7 @@ import sys
 import tarfile
 
 import cv2
+import numpy as np
 import pytest
 
 from edgepose.bundle import Bundle
@@ -167,6 +168,25 @@ def test_reliability_is_drawn(data, tmp_path):
     assert done.returncode == 0, done.stderr
     assert cv2.imread(str(path)).shape[1] == 1100
     assert f"wrote {path}" in done.stdout
+
+
+def test_scenes_measure_the_detector(data, tmp_path):
+    (tmp_path / "scenes").mkdir()
+    picture = (tmp_path / "set" / "0.png").read_bytes()
+    (tmp_path / "scenes" / "0.png").write_bytes(picture)
+    bare = cv2.imencode(".png", np.full((480, 270, 3), 90, np.uint8))[1].tobytes()
+    (tmp_path / "scenes" / "1.png").write_bytes(bare)
+    scene = {"image": "0.png", "width": 270, "height": 480, "boxes": [[*BOX, 1.0]], "split": "val"}
+    path = write(tmp_path / "scenes.jsonl", [scene, scene | {"image": "1.png", "boxes": []}])
+    figures = tmp_path / "figures.json"
+    done = evaluate(path, "--json", figures)
+    assert done.returncode == 0, done.stderr
+    assert "2 scenes with 1 persons, 1 of them without" in done.stdout
+    (found,) = json.loads(figures.read_text())["sets"]
+    assert found["recall, %"] == found["recall, 100 px and more, %"] == [100, 100, 100]
+    assert found["false persons on 100 scenes without"] == [0, 0, 0]
+    assert "recall, 0 to 60 px, %" not in found
+    fails(evaluate(path, "--predictions", tmp_path / "p.jsonl"), "whole scenes have no joints")
 
 
 def test_data_that_is_not_there(tmp_path, data):

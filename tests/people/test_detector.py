@@ -87,3 +87,19 @@ def test_wrong_arguments_are_named():
         Detector(network, 64, max_persons=0)
     with pytest.raises(ValueError, match="frame"):
         Detector(network, 64)(np.zeros((4, 4), np.uint8))
+
+
+def test_a_frame_higher_than_wide_takes_the_portrait_network():
+    seen = []
+
+    def network(inputs):
+        seen.append(inputs.shape)
+        return np.array([[[8, 16, 24, 56]]], np.float32), np.array([[0.9]], np.float32)
+
+    detector = Detector(network, (32, 64), portrait=network)
+    for size, box in (((64, 128), [16, 32, 48, 64]), ((128, 64), [16, 32, 48, 112])):
+        found = detector(np.zeros((*size, 3), np.uint8))
+        np.testing.assert_allclose(found[0, :4], box, atol=1e-4)  # cut to the frame
+    assert seen == [(1, 3, 32, 64), (1, 3, 64, 32)]
+    Detector(network, (32, 64))(np.zeros((128, 64, 3), np.uint8))
+    assert seen[-1] == (1, 3, 32, 64)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from edgepose.backends import open_backend
 from edgepose.bundle import Bundle
 from edgepose.skeleton import LSP14
 from edgepose.train.checkpoints import averaged
@@ -30,5 +31,13 @@ def test_they_give_what_the_shipped_bundle_gives():
     assert np.median(np.abs(moved.numpy() - golden["points2"])) < 5e-3
 
 
-def test_the_detector_loads():
-    assert not load_detector(FOLDER / "detector.pt").training
+def test_the_detector_is_the_bundle_s():
+    bundle, recipe = Bundle(), load_recipe("edgepose-s").detector
+    assert bundle.manifest.detector.size == recipe.size
+    model = load_detector(FOLDER / "detector.pt", recipe)
+    inputs = np.random.default_rng(0).normal(0, 0.3, (1, 3, 96, 64)).astype(np.float32)
+    boxes, scores = open_backend(threads=1).load(bundle, "detector")(inputs)
+    with torch.no_grad():
+        want = [out.numpy() for out in model(torch.from_numpy(inputs))]
+    np.testing.assert_allclose(scores, want[1], atol=1e-4)
+    np.testing.assert_allclose(boxes, want[0], atol=1e-2)

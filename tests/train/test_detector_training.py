@@ -10,12 +10,12 @@ ort = pytest.importorskip("onnxruntime")
 from edgepose.data.records import Record  # noqa: E402
 from edgepose.people.detector import Detector  # noqa: E402
 from edgepose.train import detector as training  # noqa: E402
-from edgepose.train.detector_compose import Composer, batches  # noqa: E402
-from edgepose.train.detector_data import Scene, label_boxes  # noqa: E402
-from edgepose.train.detector_net import (  # noqa: E402
-    DetectorNet,
+from edgepose.train.detector_batches import Batches  # noqa: E402
+from edgepose.train.detector_compose import Composer  # noqa: E402
+from edgepose.train.detector_data import Source, label_boxes  # noqa: E402
+from edgepose.train.detector_lite0 import Lite0Detector, boxes_at  # noqa: E402
+from edgepose.train.detector_loss import (  # noqa: E402
     assign,
-    boxes_at,
     detection_loss,
     giou,
     grid,
@@ -24,6 +24,7 @@ from edgepose.train.detector_net import (  # noqa: E402
 from edgepose.train.distributed import Processes  # noqa: E402
 from edgepose.train.export import deployable  # noqa: E402
 from edgepose.train.loop import Plan  # noqa: E402
+from edgepose.train.recipe import DetectorRecipe  # noqa: E402
 
 JOINTS = [(40.0 + (i % 3) * 10, 20.0 + i * 5, 2) for i in range(14)]
 
@@ -34,15 +35,16 @@ def _source(seed=0, size=(120, 100)):
     picture = rng.integers(0, 60, (*size, 3)).astype(np.uint8)
     cv2.ellipse(picture, (50, 60), (16, 40), 0, 0, 360, (250, 240, 250), -1)
     person = np.array([[34, 20, 66, 100]], np.float32)
-    return Scene(f"{seed}", picture, person, np.zeros((0, 4), np.float32), person)
+    return Source(f"{seed}", picture, person, np.zeros((0, 4), np.float32), person)
 
 
 def test_grid_follows_the_network_s_order():
-    points, strides = grid(64, 96)
+    points, strides = grid(64, 96, 0.5)
     assert points.shape == (8 * 12 + 4 * 6 + 2 * 3, 2)
     assert points[0].tolist() == [4, 4]
     assert points[1].tolist() == [12, 4]
     assert strides[-1].item() == 32
+    assert grid(64, 96, 0.0)[0][1].tolist() == [8, 0]
 
 
 def test_boxes_at_measures_from_the_point():
@@ -61,7 +63,7 @@ def test_overlaps_of_known_boxes():
 
 
 def test_assignment_takes_points_inside_the_person_only():
-    points, _ = grid(64, 64)
+    points, _ = grid(64, 64, 0.5)
     truth = torch.tensor([[[10.0, 10, 40, 60], [0, 0, 0, 0]]])
     boxes = truth[:, :1].expand(1, len(points), 4)
     target, owner = assign(torch.full((1, len(points)), 0.5), boxes, points, truth)
@@ -74,13 +76,13 @@ def test_assignment_takes_points_inside_the_person_only():
 
 
 def test_ignored_regions_cost_nothing():
-    points, _ = grid(64, 64)
+    points, _ = grid(64, 64, 0.5)
     logits = torch.full((1, len(points)), 2.0)
-    distances = torch.zeros(1, len(points), 4)
+    boxes = torch.cat((points - 8, points + 8), -1)[None]
     none = torch.zeros(1, 1, 4)
     everything = torch.tensor([[[-1.0, -1, 65, 65]]])
-    assert detection_loss(logits, distances, (64, 64), none, none)[0] > 1
-    assert detection_loss(logits, distances, (64, 64), none, everything)[0] == 0
+    assert detection_loss(logits, boxes, points, none, none)[0] > 1
+    assert detection_loss(logits, boxes, points, none, everything)[0] == 0
 
 
 def test_labels_prefer_fitting_machine_boxes_and_add_the_missing_person():
@@ -136,13 +138,13 @@ def test_a_person_on_a_canvas_lies_in_his_box():
 
 def test_the_loss_falls_on_a_few_canvases():
     torch.manual_seed(0)
-    batch = next(batches(Composer([_source(i) for i in range(2)], 64, seed=0), 4, 0, Processes()))
-    model = DetectorNet(channels=16).train()
+    batch = next(Batches([_source(i) for i in range(2)], (64, 64), 4, 0, 1.0)(0, Processes()))
+    model = Lite0Detector(channels=16).train()
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3)
     losses = []
     for _ in range(25):
         raw = model.raw(batch["image"])
-        loss = sum(detection_loss(*raw, (64, 64), batch["truth"], batch["ignore"]))
+        loss = sum(detection_loss(*raw, batch["truth"], batch["ignore"]))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -151,7 +153,7 @@ def test_the_loss_falls_on_a_few_canvases():
 
 
 def test_frozen_parts_stay_as_they_are():
-    model = DetectorNet(channels=16)
+    model = Lite0Detector(channels=16)
     model.train()
     before = {k: v.clone() for k, v in model.backbone.state_dict().items()}
     model.raw(torch.randn(2, 3, 64, 64))[0].sum().backward()
@@ -163,13 +165,13 @@ def test_frozen_parts_stay_as_they_are():
 
 def test_the_exported_network_agrees_with_torch(tmp_path):
     torch.manual_seed(1)
-    model = DetectorNet(channels=16)
+    model = Lite0Detector(channels=16)
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):  # else folding would have nothing to do
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 1.5)
     model.eval()
-    path = training.export_network(model, tmp_path / "detector.onnx", 96)
+    path = training.export_detector(model, tmp_path / "detector.onnx", (96, 64))
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
     image = torch.randn(1, 3, 96, 96)
     boxes, scores = session.run(["boxes", "scores"], {"image": image.numpy()})
@@ -198,15 +200,15 @@ def test_training_from_files_writes_a_checkpoint_that_loads(tmp_path, monkeypatc
             | {"split": split}
         )
     (tmp_path / "set.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    recipe = DetectorRecipe(1, network="lite0", size=(64, 96), batch=2)
     config = training.DetectorConfig(
         [tmp_path / "set.jsonl"],
         tmp_path / "run",
-        size=64,
-        batch=2,
-        plan=Plan(steps=2),
+        recipe,
+        Plan(steps=2),
     )
     checkpoint = training.train_detector(config)
-    model = training.load_detector(checkpoint)
+    model = training.load_detector(checkpoint, recipe)
     assert not model.training
     last = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1])
     assert {"recall", "precision", "step"} <= set(last)
@@ -243,9 +245,9 @@ def test_a_widened_picture_holds_the_old_one_and_nobody_else():
 
 def test_a_picture_with_the_person_at_its_border_is_not_widened_there():
     source = _source()
-    cut = Scene(
+    cut = Source(
         "cut", source.picture[:, 40:], source.persons - [[40, 0, 40, 0]], *[source.unsure] * 2
     )
-    cut = Scene("cut", cut.picture, np.clip(cut.persons, 0, None), cut.unsure, cut.annotated)
+    cut = Source("cut", cut.picture, np.clip(cut.persons, 0, None), cut.unsure, cut.annotated)
     wide = Composer([cut], 64, seed=2)._widen(cut)
     assert wide.persons[0, 0] == 0

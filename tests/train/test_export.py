@@ -13,7 +13,14 @@ from edgepose.skeleton import LSP14
 from edgepose.train import calibrate
 from edgepose.train.augment import MEAN, STD
 from edgepose.train.examples import Example
-from edgepose.train.export import Calibrated, ExportedStage, StageExport, deployable, write_bundle
+from edgepose.train.export import (
+    Calibrated,
+    ExportedStage,
+    StageExport,
+    deployable,
+    replace_detector,
+    write_bundle,
+)
 from edgepose.train.heads import HEADS
 from edgepose.train.networks import JointMapNet, PersonMapNet
 from edgepose.verify.golden import verify_golden
@@ -99,6 +106,12 @@ def test_the_detector_joins_the_bundle(tmp_path, stages):
         detector=(source, spec),
         training={},
     )
+    assert edgepose.load_detector(tmp_path)(np.zeros((90, 60, 3), np.uint8)).shape[1] == 5
+    before = Bundle(tmp_path).manifest
+    replace_detector(tmp_path, source, DetectorSpec("detector.onnx", "", (96, 160), 0.3, 0.5))
+    after = Bundle(tmp_path).manifest
+    assert after.detector.size == (96, 160)
+    assert after.stages == before.stages
     assert edgepose.load_detector(tmp_path)(np.zeros((90, 60, 3), np.uint8)).shape[1] == 5
 
 
