@@ -50,7 +50,12 @@ class OnnxRuntime:
         """Load a network; BackendError if it is no ONNX, BundleError if of another size."""
         spec = bundle.network(network)
         loaded = OnnxRuntimeNetwork(spec.path, self.threads)
-        if loaded.shape[1:] != list(spec.shape):
+        # An open side has a name.
+        sides = [
+            b if isinstance(a, str) else a
+            for a, b in zip(loaded.shape[1:], spec.shape, strict=False)
+        ]
+        if len(loaded.shape) != 4 or sides != list(spec.shape):
             raise BundleError(
                 f"bundle {bundle.name} gives {network} an input of {spec.shape}, the network takes "
                 f"{tuple(loaded.shape[1:])}; export it again"
