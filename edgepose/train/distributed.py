@@ -8,10 +8,12 @@ calls its distributed online implementation, on an existing engine.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -54,7 +56,7 @@ class Processes:
         if self.count == 1:
             return model
         devices = [self.device] if self.device.type == "cuda" else None
-        return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+        return DistributedDataParallel(model, device_ids=devices, forward_sync_buffers=False)
 
     def mean(self, value: Tensor) -> Tensor:
         """Mean of ``value`` over all processes, without gradient."""
@@ -111,8 +113,8 @@ def lost(error: BaseException) -> bool:
 
 
 LOST = (
-    "another process of this run has ended; start the same command again, it goes on from the "
-    "last checkpoint"
+    "another process of this run has ended, or it was told to end; start the same command again, it "
+    "goes on from the last checkpoint"
 )
 
 
@@ -134,6 +136,8 @@ def joined() -> Iterator[Processes]:
         raise TrainingError(
             f"the processes of this run do not find each other ({error}); start them by torchrun"
         ) from error
+    # torchrun ends the others as soon as one is gone: they say so before they go.
+    before = signal.signal(signal.SIGTERM, _told_to_end)
     try:
         yield Processes(dist.get_rank(), count, device)
     except RuntimeError as error:
@@ -141,4 +145,10 @@ def joined() -> Iterator[Processes]:
             raise TrainingError(LOST) from error
         raise
     finally:
+        signal.signal(signal.SIGTERM, before)
         dist.destroy_process_group()
+
+
+def _told_to_end(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)
+    raise TrainingError(LOST)
