@@ -59,8 +59,11 @@ def write(run: Run) -> Path:
     """
     sets, skeleton = run.held_out(), run.skeleton
     people = [p for part in sets.values() for p in part]
-    # Every set counts alike, however many persons it holds: labels are noisier in some than others.
-    share = [np.full(len(p), len(people) / len(sets) / len(p), np.float32) for p in sets.values()]
+    # A set counts by the root of its persons: neither the largest nor the easiest alone decides.
+    roots = sum(len(p) ** 0.5 for p in sets.values())
+    share = [
+        np.full(len(p), len(people) / roots / len(p) ** 0.5, np.float32) for p in sets.values()
+    ]
     weights = np.concatenate(share)
     frame = next(iter(open_source("sample"))).image
     stages: list[StageExport] = []

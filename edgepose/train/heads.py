@@ -88,6 +88,14 @@ class PersonMaps:
         return local_soft_argmax(output)
 
 
+class FinePersonMaps(PersonMaps):
+    """The same at stride 4: finer cells want a wider window, and a peak of several cells."""
+
+    def decode(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """Around the cells that together hold the most."""
+        return local_soft_argmax(output, window=3, pool=3)
+
+
 class JointMap:
     """The map of one joint's crop, flat, and the logit of "not here": (N, h·h + 1)."""
 
@@ -127,6 +135,7 @@ class ExpectedJointMap(JointMap):
 
 HEADS: dict[tuple[Kind, str], Head] = {
     ("holistic", "map"): PersonMaps(),
+    ("holistic", "fine-map"): FinePersonMaps(),
     ("refine", "map"): JointMap(),
     ("refine", "expected"): ExpectedJointMap(),
     ("holistic", "regression"): Regression(),
@@ -158,20 +167,24 @@ def map_target(target: Tensor, height: int, width: int) -> Tensor:
     return logits.flatten(-2).softmax(-1)
 
 
-def local_soft_argmax(logits: Tensor, window: int = 2) -> tuple[Tensor, Tensor]:
-    """Peak position by soft-argmax in the (2·window+1)² cells around the largest logit.
+def local_soft_argmax(logits: Tensor, window: int = 2, pool: int = 1) -> tuple[Tensor, Tensor]:
+    """Peak position by soft-argmax in the (2·window+1)² cells around the peak.
 
     ``logits`` (N, k, H, W). Gives positions (N, k, 2) in [-0.5, 0.5] of the map (x, y) and the
-    share (N, k) of the whole map's probability inside the window. The global soft-argmax, which
-    training uses, is pulled to the map's middle by every far-off cell.
+    share (N, k) of the whole map's probability inside the window. The peak is the cell about which
+    ``pool`` x ``pool`` cells hold the most; of a single cell a spike would do. The global
+    soft-argmax, which training uses, is pulled to the map's middle by every far-off cell.
     """
     n, k, h, w = logits.shape
-    flat = logits.reshape(n, k, h * w)
-    peak = flat.argmax(-1)
+    probability = logits.reshape(n, k, h * w).softmax(-1)
+    heaped = probability
+    if pool > 1:
+        heaped = F.avg_pool2d(probability.reshape(n, k, h, w), pool, 1, pool // 2)
+    peak = heaped.reshape(n, k, h * w).argmax(-1)
     column, row = _cells(h, w, logits)
-    near_x = (column - (peak % w).unsqueeze(-1).to(flat.dtype)).abs() <= window
-    near_y = (row - (peak // w).unsqueeze(-1).to(flat.dtype)).abs() <= window
-    probability = flat.softmax(-1) * (near_x & near_y).to(flat.dtype)
+    near_x = (column - (peak % w).unsqueeze(-1).to(logits.dtype)).abs() <= window
+    near_y = (row - (peak // w).unsqueeze(-1).to(logits.dtype)).abs() <= window
+    probability = probability * (near_x & near_y).to(logits.dtype)
     mass = probability.sum(-1)
     x = (probability * (column + 0.5)).sum(-1) / mass / w - 0.5
     y = (probability * (row + 0.5)).sum(-1) / mass / h - 0.5

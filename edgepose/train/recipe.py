@@ -58,11 +58,11 @@ class StageRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One stage of the cascade.
 
     ``kind``: "holistic" sees the whole person (stage 1), "refine" one joint's crop. ``network``
-    with its ``options``: see :mod:`edgepose.train.zoo`; ``head``: "map", "expected" (a map read by
-    its expectation) or "regression". ``sizes``: input sides in pixels, coarse to fine in equal
-    shares of the time; the last one ships. ``extent``: the crop's side, in longer sides of the
-    person's box, or σ in torso diameters. ``batch`` persons a step over all processes, ``crops``
-    joints of each. ``loss`` is that of the coordinates.
+    with its ``options``: see :mod:`edgepose.train.zoo`; ``head``: "map", "fine-map" (at stride 4),
+    "expected" (a map read by its expectation) or "regression". ``sizes``: input sides in pixels,
+    coarse to fine in equal shares of the time; the last one ships. ``extent``: the crop's side, in
+    longer sides of the person's box, or σ in torso diameters. ``batch`` persons a step over all
+    processes, ``crops`` joints of each. ``loss`` is that of the coordinates.
 
     ``draws``: how many crops of a person there are, each also mirrored (0: every one is new).
     Of a refine stage: ``displacements`` from the "normal" fitted to the earlier stages' errors, the
@@ -76,7 +76,7 @@ class StageRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     extent: float
     batch: int
     minutes: float
-    head: Literal["map", "expected", "regression"] = "map"
+    head: Literal["map", "fine-map", "expected", "regression"] = "map"
     options: dict[str, int | float] = {}
     crops: int = 1
     loss: Literal["smooth-l1", "l2"] = "smooth-l1"

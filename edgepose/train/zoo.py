@@ -16,7 +16,7 @@ from edgepose.train.recipe import Kind, StageRecipe
 NETWORKS: dict[tuple[str, Kind, str], Callable[..., StageNet]] = {
     ("lite0", "holistic", "map"): lambda joints, _, **more: PersonMapNet(joints, **more),
     ("lite0", "refine", "map"): JointMapNet,
-    ("movenet", "holistic", "map"): lambda joints, _, **more: MoveNetStageOne(joints, **more),
+    ("movenet", "holistic", "fine-map"): lambda joints, _, **more: MoveNetStageOne(joints, **more),
     ("movenet", "refine", "expected"): MoveNetRefine,
     ("alexnet", "holistic", "regression"): lambda *a, **more: AlexNet("holistic", *a, **more),
     ("alexnet", "refine", "regression"): lambda *a, **more: AlexNet("refine", *a, **more),

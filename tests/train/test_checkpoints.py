@@ -10,7 +10,7 @@ from edgepose.bundle import Bundle
 from edgepose.skeleton import LSP14
 from edgepose.train.checkpoints import averaged
 from edgepose.train.detector import load_detector
-from edgepose.train.heads import displacement, local_soft_argmax
+from edgepose.train.heads import HEADS
 from edgepose.train.recipe import load_recipe
 from edgepose.train.zoo import build
 
@@ -20,12 +20,14 @@ FOLDER = Path(__file__).parents[2] / "checkpoints" / "edgepose-s"
 def test_they_give_what_the_shipped_bundle_gives():
     bundle = Bundle()
     golden = np.load(bundle.path(bundle.manifest.golden.file))
-    one, two = (build(stage, len(LSP14)) for stage in load_recipe("edgepose-lite0").stages)
+    recipe = load_recipe("edgepose-s")
+    heads = [HEADS[stage.kind, stage.head] for stage in recipe.stages]
+    one, two = (build(stage, len(LSP14)) for stage in recipe.stages)
     one.load_state_dict(averaged(FOLDER / "stage1.pt"))
     two.load_state_dict(averaged(FOLDER / "stage2.pt"))
     with torch.no_grad():
-        points = local_soft_argmax(one.eval()(torch.from_numpy(golden["input1"]).float()))[0]
-        moved = displacement(two.eval()(torch.from_numpy(golden["input2"]).float()))[0]
+        points = heads[0].decode(one.eval()(torch.from_numpy(golden["input1"]).float()))[0]
+        moved = heads[1].decode(two.eval()(torch.from_numpy(golden["input2"]).float()))[0]
     # The bundle's weights were rounded after folding, these before.
     assert np.median(np.abs(points.numpy() - golden["points1"])) < 2e-3
     assert np.median(np.abs(moved.numpy() - golden["points2"])) < 5e-3
