@@ -110,6 +110,14 @@ def test_the_walker_carries_one_id_through_the_sample(sample_run):
     assert max(walker.values()) >= 95, walker
 
 
+def test_another_run_gives_the_same_bytes(sample_run, tmp_path):
+    poses = tmp_path / "poses.jsonl"
+    done = run_program("--source", "sample", "--json", poses, "--max-frames", 25)
+    assert done.returncode == 0, done.stderr
+    # What comes later has no part in it, nor has who was faster.
+    assert poses.read_bytes() == b"".join(sample_run[2].read_bytes().splitlines(True)[:26])
+
+
 def test_the_overlay_has_every_frame_and_differs_from_the_clip(sample_run, sample):
     out = sample_run[1]
     assert frames_in(out) == 100
@@ -357,6 +365,25 @@ def test_the_python_face_gives_the_same_persons_and_closes(sample_run):
         assert [p[0] for p in people] == [p["id"] for p in line["persons"]]
         for (_, joints, _), person in zip(people, line["persons"], strict=True):
             np.testing.assert_allclose(joints, np.array(person["joints"])[:, :2], atol=0.5)
+
+
+def test_two_sources_share_every_call(sample, monkeypatch):
+    calls, submit = [], edgepose.HostCascade.submit
+
+    def counted(self, frames, boxes, frame_index):
+        calls.append([frame.source for frame in frames])
+        return submit(self, frames, boxes, frame_index)
+
+    monkeypatch.setattr(edgepose.HostCascade, "submit", counted)
+    results = list(edgepose.stream(["sample", sample], max_frames=6))
+    assert [(r.index, r.source) for r in results] == [(n, s) for n in range(6) for s in (0, 1)]
+    assert calls == [[0, 1]] * 6
+    # The same clip twice: the same persons, each with an id of its source's own.
+    for a, b in zip(results[::2], results[1::2], strict=True):
+        assert [p.id for p in a.people] == [p.id for p in b.people]
+        for p, q in zip(a.people, b.people, strict=True):
+            np.testing.assert_allclose(p.joints, q.joints, atol=0.1)
+    assert results[-1].people
 
 
 def test_leaving_the_python_face_early_ends_its_threads():
