@@ -23,7 +23,7 @@ def test_a_killed_run_leaves_whole_records_and_a_video_that_opens(tmp_path, numb
     out, poses, table = tmp_path / f"out{suffix}", tmp_path / "poses.jsonl", tmp_path / "poses.csv"
     shots = tmp_path / "shots"
     arguments = ["--out", out, "--json", poses, "--csv", table, "--pictures", shots]
-    source = ["--source", "sample", "--loop", "--size", "180x320", "--fps", 10]
+    source = ["--source", "sample", "--loop", "--size", "360x640", "--fps", 10]
     with program(*source, *arguments) as process:
         deadline = time.monotonic() + 120
         # The kill falls anywhere: into a frame, a write, a fragment of the video.
