@@ -252,7 +252,10 @@ def test_the_device_cascade_on_engines(gpu, bundle, sample):
     cascade = edgepose.load(bundle, TensorRt())
     assert isinstance(cascade, DeviceCascade)
     assert cascade.buckets == [1, 2, 4, 5]
-    assert cascade.description.startswith("edgepose-s 0.1.0 on tensorrt, float16, crops and one gr")
+    named = (
+        f"{bundle.manifest.name} {bundle.manifest.version} on tensorrt, float16, crops and one gr"
+    )
+    assert cascade.description.startswith(named)
     box = np.array([[228, 312, 576, 1180]], np.float32)
     for n in (1, 2, 6):
         boxes = np.repeat(box, n, 0) + np.arange(n, dtype=np.float32)[:, None]
