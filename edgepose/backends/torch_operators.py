@@ -212,6 +212,19 @@ def _mod(attributes: Attributes, parameters: Parameters) -> Operator:
     return torch.fmod if attributes.get("fmod", 0) else torch.remainder
 
 
+def _hard_sigmoid(attributes: Attributes, parameters: Parameters) -> Operator:
+    alpha, beta = attributes.get("alpha", 0.2), attributes.get("beta", 0.5)
+    return lambda x: (alpha * x + beta).clamp(0, 1)
+
+
+def _constant_of_shape(attributes: Attributes, parameters: Parameters) -> Operator:
+    from onnx import numpy_helper
+
+    value = attributes.get("value")
+    filling = torch.zeros(1) if value is None else torch.tensor(numpy_helper.to_array(value))
+    return lambda shape: filling.expand(*shape.tolist()).clone()
+
+
 def _concat(attributes: Attributes, parameters: Parameters) -> Operator:
     axis = attributes["axis"]
     return lambda *tensors: torch.cat(tensors, axis)
@@ -235,6 +248,7 @@ OPERATORS: dict[str, Maker] = {
     "Cast": _cast,
     "Clip": _clip,
     "Concat": _concat,
+    "ConstantOfShape": _constant_of_shape,
     "Conv": _conv,
     "Div": _plain(_divide),
     "Equal": _plain(torch.eq),
@@ -243,7 +257,9 @@ OPERATORS: dict[str, Maker] = {
     "Flatten": _flatten,
     "Gather": _gather,
     "Gemm": _gemm,
+    "GlobalAveragePool": _plain(lambda x: x.mean((2, 3), keepdim=True)),
     "Greater": _plain(torch.gt),
+    "HardSigmoid": _hard_sigmoid,
     "Identity": _plain(lambda x: x),
     "Less": _plain(torch.lt),
     "LessOrEqual": _plain(torch.le),
