@@ -78,7 +78,11 @@ class Verifier:
         best = int(np.argmax(scores[0]))
         off = float(np.max(np.abs(found[0][0, best] - boxes[best])))
         height = max(float(boxes[best, 3] - boxes[best, 1]), 1.0)
-        scored = float(np.max(np.abs(found[1] - scores)))
+        # Of the boxes that count, by either; a score that is no number counts.
+        spec = self._bundle.manifest.detector
+        least = 0.0 if spec is None else spec.score
+        counted = ~(np.maximum(scores, found[1]) < least)
+        scored = float(np.max(np.abs(found[1] - scores)[counted], initial=0.0))
         return Drift(off / side, off * HEIGHT / height, scored, of)
 
     def end_to_end(self) -> Drift | None:
