@@ -10,7 +10,7 @@ from edgepose.people.motion import Motion
 from edgepose.types import Float
 
 _LIMB_MEMORY = 1.0  # seconds over which the lengths of limbs are averaged
-_PACE = 0.25  # lengths of a person a second: who is faster is going somewhere
+_PACE = 0.5  # lengths of a person a second: who is faster is going somewhere
 
 
 @dataclass(frozen=True, eq=False)
