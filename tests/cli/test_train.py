@@ -53,7 +53,7 @@ def recipe(tmp_path_factory):
         '[[stage]]\nkind = "refine"\nnetwork = "lite0"\nsizes = [64]\nextent = 2.0\n'
         "options = { channels = 16 }\ncrops = 4\nstart = 1\n"
         "batch = 2\nminutes = 9\noptimiser = { lr = 1e-4 }\n"
-        "[detector]\nminutes = 9\n"
+        "[detector]\nminutes = 9\nsize = [64, 96]\nbatch = 2\n"
     )
     return path
 
