@@ -19,8 +19,9 @@ from edgepose.cascade.device import DeviceCascade
 from edgepose.cascade.host import HostCascade
 from edgepose.cuda.host import HostDevice
 from edgepose.errors import BackendError
-from edgepose.train.alexnet import SIZE, AlexNetStage
-from edgepose.train.export import StageExport, write_bundle
+from edgepose.train.alexnet import SIZE, AlexNet
+from edgepose.train.export import Calibrated, ExportedStage, StageExport, deployable, write_bundle
+from edgepose.train.heads import HEADS
 from edgepose.verify.emulate import Emulated
 from edgepose.verify.golden import verify_golden
 
@@ -85,11 +86,13 @@ def paper(tmp_path_factory, bundle):
     folder = tmp_path_factory.mktemp("alexnet") / "bundle"
     torch.manual_seed(0)
     stages = []
+    alike = Calibrated(*np.stack([np.ones(14), np.zeros(14), np.zeros(14)]).astype(np.float32))
     for number, extent in ((1, 1.2), (2, 1.5)):
-        network = AlexNetStage(14, select=number > 1, hidden=32).eval().requires_grad_(False)
-        last = network.head[-1]
-        last.weight *= 20
-        last.bias *= 2
+        kind = "holistic" if number == 1 else "refine"
+        net = AlexNet(kind, 14, hidden=32).requires_grad_(False)
+        net.head[-1].weight *= 4
+        deployable(net)
+        network = ExportedStage(net, HEADS[kind, "regression"], alike).eval()
         golden = np.random.default_rng(number).normal(
             0, 1, (14 if number > 1 else 1, 3, SIZE, SIZE)
         )

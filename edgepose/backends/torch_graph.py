@@ -81,6 +81,9 @@ class TorchGraph:
             run = OPERATORS[node.op_type](attributes, parameters)
             values[output] = run(*[values[name] for name in inputs])
             steps.append((run, inputs, output))
+        for name in self.outputs:
+            if name not in values:  # an output that is the same for every input
+                values[name] = self._place(name, known[name])
         constants = {n: v for n, v in values.items() if n in known}
         return TorchCall(self.input, self.outputs, constants, steps, values)
 

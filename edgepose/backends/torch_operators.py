@@ -73,12 +73,23 @@ def _conv(attributes: Attributes, parameters: Parameters) -> Operator:
     return run
 
 
+def _average_pool(attributes: Attributes, parameters: Parameters) -> Operator:
+    kernel, stride, pads = _pool(attributes)
+    padded = bool(attributes.get("count_include_pad", 0))
+    return lambda x: F.avg_pool2d(x, kernel, stride, pads, count_include_pad=padded)
+
+
 def _max_pool(attributes: Attributes, parameters: Parameters) -> Operator:
+    kernel, stride, pads = _pool(attributes)
+    return lambda x: F.max_pool2d(x, kernel, stride, pads)
+
+
+def _pool(attributes: Attributes) -> tuple[list[int], list[int], tuple[int, int]]:
+    """Kernel, stride and pads (top, left)."""
     top, left, bottom, right = _pads(attributes)
     if (top, left) != (bottom, right) or attributes.get("ceil_mode", 0):
-        raise BackendError("MaxPool with uneven pads or ceil_mode is not known to backend torch")
-    kernel, stride = attributes["kernel_shape"], attributes.get("strides", [1, 1])
-    return lambda x: F.max_pool2d(x, kernel, stride, (top, left))
+        raise BackendError("a pool with uneven pads or ceil_mode is not known to backend torch")
+    return attributes["kernel_shape"], attributes.get("strides", [1, 1]), (top, left)
 
 
 def _pads(attributes: Attributes) -> tuple[int, int, int, int]:
@@ -169,21 +180,33 @@ def _gather(attributes: Attributes, parameters: Parameters) -> Operator:
     return run
 
 
+# What torch's interpolation is the same as: mode, coordinates, and rounding where it matters.
+_NEAREST = (b"nearest", b"asymmetric", b"floor")
+_LINEAR = (b"linear", b"half_pixel")
+
+
 def _resize(attributes: Attributes, parameters: Parameters) -> Operator:
-    how = {"mode": b"nearest", "coordinate_transformation_mode": b"asymmetric"}
-    how["nearest_mode"] = b"floor"
-    if any(attributes.get(name) != value for name, value in how.items()):
-        raise BackendError("Resize other than nearest, asymmetric, floor is not known to torch")
+    how = (
+        attributes.get("mode", b"nearest"),
+        attributes.get("coordinate_transformation_mode", b"half_pixel"),
+        attributes.get("nearest_mode", b"round_prefer_floor"),
+    )
+    if how != _NEAREST and how[:2] != _LINEAR:
+        raise BackendError(
+            "Resize other than nearest, asymmetric, floor or linear, half_pixel is not known to "
+            "backend torch"
+        )
+    more = {"mode": "nearest"} if how == _NEAREST else {"mode": "bilinear", "align_corners": False}
     sizes, scales = parameters.get(3), parameters.get(2)
     if sizes:
-        return lambda x: F.interpolate(x, size=sizes[2:], mode="nearest")
+        return lambda x: F.interpolate(x, size=sizes[2:], **more)
     if scales is None:
         raise BackendError("Resize without sizes and scales is not ONNX; export the network again")
     # Through the size: a scale of its own would be rounded another way.
     return lambda x: F.interpolate(
         x,
         size=[math.floor(n * f) for n, f in zip(x.shape[2:], scales[2:], strict=True)],
-        mode="nearest",
+        **more,
     )
 
 
@@ -245,6 +268,7 @@ OPERATORS: dict[str, Maker] = {
     "Add": _plain(torch.add),
     "And": _plain(torch.logical_and),
     "ArgMax": _argmax,
+    "AveragePool": _average_pool,
     "Cast": _cast,
     "Clip": _clip,
     "Concat": _concat,

@@ -113,8 +113,8 @@ def lost(error: BaseException) -> bool:
 
 
 LOST = (
-    "another process of this run has ended, or it was told to end; start the same command again, it "
-    "goes on from the last checkpoint"
+    "another process of this run has ended, or it was told to end; start the same command again: "
+    "it goes on from the last checkpoint"
 )
 
 

@@ -1,18 +1,17 @@
-"""The device cascade held to HostCascade, as a program of its own: ``device_run.py MODULE FRAMES``.
+"""The device cascade held to HostCascade, as a program of its own: ``device_run.py FRAMES``.
 
-MODULE is ``edgepose._host`` as built into a file: built for them, sanitizers then watch every
-access of the kernels. Freed memory goes back to the system, so that they see who still reads it.
+In the environment of :mod:`tests.sanitized`, sanitizers watch every access of the kernels. Freed
+memory goes back to the system, so that they see who still reads it.
 """
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import numpy as np
 
+from tests import sanitized
 from tests.cascade.made_up import Smooth, crowd, three_stages
-from tests.crop.cuda_host import load_module
 
 SIZES = [(96, 130), (64, 50), (150, 211)]  # height, width: memory for frames is made anew
 
@@ -50,7 +49,7 @@ def worst(frames: int) -> float:
 
 
 if __name__ == "__main__":
-    load_module(Path(sys.argv[1]))
-    off = worst(int(sys.argv[2]))
+    sanitized.load()
+    off = worst(int(sys.argv[1]))
     sys.stdout.write(f"{off:.3g}\n")
     sys.exit(0 if off <= 0.05 else 1)
