@@ -66,7 +66,7 @@ def test_the_same_numbers_whoever_is_faster(estimators):
 
 
 def test_two_stages_two_frames_in_flight_and_no_more(estimators):
-    cascade = run(estimators, [World(walker())], 30, wait=0.005)[1]
+    cascade = run(estimators, [World(walker())], 30, wait=0.03)[1]
     assert cascade.most == 2
 
 
