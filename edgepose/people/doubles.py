@@ -62,7 +62,8 @@ def _meeting(first: Track, second: Track, time: float) -> Twin:
     (a, v), (b, w) = (
         track.before or (track.box, track.motion.velocity) for track in (first, second)
     )
-    return Twin(first, time, (first.centre + second.centre) / 2, (a, b), (v, w))
+    middle = np.asarray((first.centre + second.centre) / 2, np.float32)
+    return Twin(first, time, middle, (a, b), (v, w))
 
 
 def _apart(a: Track, b: Track) -> float:
