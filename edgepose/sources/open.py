@@ -19,6 +19,7 @@ PICTURES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif"}
 )
 SAMPLE = "sample"
+SAMPLE_BOX = (230, 310, 575, 1180)  # of the man in the sample's first frame, edges in pixels
 
 
 class Kind(NamedTuple):

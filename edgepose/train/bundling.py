@@ -14,7 +14,7 @@ from edgepose.errors import DataError
 from edgepose.evaluate.metrics import calibration_error
 from edgepose.geometry import denormalise, joint_boxes, refine, square_boxes
 from edgepose.people.detector import NMS_IOU, THRESHOLD
-from edgepose.sources.open import open_source
+from edgepose.sources.open import SAMPLE_BOX, open_source
 from edgepose.train import calibrate
 from edgepose.train.augment import MEAN, STD
 from edgepose.train.checkpoints import averaged
@@ -26,8 +26,6 @@ from edgepose.train.parts import Run, train_numbered
 from edgepose.train.stages import predict
 from edgepose.train.zoo import build
 from edgepose.types import Float
-
-_SAMPLE_BOX = np.array([[230, 310, 575, 1180]], np.float32)  # the man in the sample's first frame
 
 
 def train_part(run: Run, part: str) -> None:
@@ -81,7 +79,7 @@ def write(run: Run) -> Path:
             Calibrated(*calibrate.fit(poses, mass, people, skeleton, weights)),
         )
         if sample is None:
-            boxes = square_boxes(_SAMPLE_BOX, recipe.extent)
+            boxes = square_boxes([SAMPLE_BOX], recipe.extent)
         else:
             boxes = joint_boxes(sample, skeleton, recipe.extent)
         size = recipe.sizes[-1]

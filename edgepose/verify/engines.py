@@ -19,12 +19,11 @@ from edgepose.engine.convert import strongly_typed
 from edgepose.engine.manifest import Drift, Identity
 from edgepose.geometry import denormalise, torso_diameter
 from edgepose.people.detector import Detector
-from edgepose.sources.open import open_source
+from edgepose.sources.open import SAMPLE_BOX, open_source
 from edgepose.verify.emulate import Emulated
 
 HEIGHT = 220  # pixels, of the person that drift is told for
 ENGINE, NETWORK = "engine", "network"
-_SAMPLE_BOX = (230, 310, 575, 1180)  # of the man in the sample's first frame, pixels
 
 Float = NDArray[np.float32]
 Run = Callable[[Float], tuple[Float, ...]]
@@ -112,7 +111,7 @@ class Verifier:
             found = Detector.load(self._bundle, open_backend())(frame)
             if len(found):
                 return found[:1]
-        return np.array([_SAMPLE_BOX], np.float32)
+        return np.array([SAMPLE_BOX], np.float32)
 
 
 class _Both:
