@@ -8,11 +8,9 @@ of their own, outside the graph, which finds them by the table: a replay reads t
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 import weakref
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,22 +18,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgepose.bundle import Bundle
-from edgepose.cascade.device_frames import FrameStore, source_of
-from edgepose.cascade.device_slot import Buffers, Plan, Program
+from edgepose.cascade.device_frames import source_of
+from edgepose.cascade.device_program import Plan
+from edgepose.cascade.device_slot import Run, Slot
 from edgepose.cascade.host import checked_boxes
 from edgepose.crop.normalisation import normalisation
-from edgepose.cuda.device import Device, Event, Stream
+from edgepose.cuda.device import Device
 from edgepose.cuda.kernels import Torso
 from edgepose.cuda.network import DeviceBackend
-from edgepose.errors import BackendError, DeviceError
+from edgepose.errors import BackendError
 from edgepose.geometry import TORSO_FLOOR
 from edgepose.types import Float, Frame, Poses
 
 _SLOTS = 2  # frames in flight
 _PERSONS = 16  # of the largest bucket, if the networks take as many
 _PROGRAMS = 8  # graphs that a slot keeps
-
-_log = logging.getLogger(__name__)
 
 
 class DeviceCascade:
@@ -83,7 +80,10 @@ class DeviceCascade:
         )
         self._copying = self.device.stream()
         graphs = graphs and self.device.graphs
-        self._slots = [Slot(self, graphs, programs, mapped) for _ in range(_SLOTS)]
+        self._slots = [
+            Slot(self.device, self.plan, self._copying, graphs, programs, mapped)
+            for _ in range(_SLOTS)
+        ]
         self._next, self._lock = 0, threading.Lock()
         way = "one graph a frame" if graphs else "call by call"
         self.description = (
@@ -155,54 +155,11 @@ class DeviceCascade:
                 slot = self._slots[self._next]
                 self._next = (self._next + 1) % len(self._slots)
                 pictures = [images[i] for i in used]
-                run = slot.start(int(kind), pictures, boxes[some], local.astype(np.int64))
+                rows = self.bucket(len(some))
+                run = slot.start(rows, int(kind), pictures, boxes[some], local.astype(np.int64))
                 run.members = some
                 runs.append(run)
         return runs
-
-
-class Run:
-    """One replay in a slot: ``members`` are the persons of the request that it is about."""
-
-    members: NDArray[np.intp]
-
-    def __init__(self, slot: Slot, persons: int, rows: int) -> None:
-        self._slot, self._persons, self._rows = slot, persons, rows
-        self._started = time.perf_counter()
-        self._found: list[tuple[Float, Float] | None] = [None] * len(slot.events)
-        self._lock = threading.Lock()
-
-    def stage(self, s: int) -> tuple[Float, Float]:
-        """Joints and scores after stage ``s`` (from 1); waits for that stage only."""
-        with self._lock:
-            kept = self._found[s - 1]
-            if kept is None:
-                self._slot.events[s - 1].synchronize()
-                kept = self._found[s - 1] = self._read(s)
-            return kept
-
-    def settle(self) -> None:
-        """Read every stage: the slot is about to be used again."""
-        for s in range(len(self._found), 0, -1):  # one wait: the last is done after the others
-            with self._lock:
-                if self._found[s - 1] is None:
-                    if s == len(self._found):
-                        self._wait(self._slot.events[s - 1])
-                    self._found[s - 1] = self._read(s)
-
-    def _wait(self, last: Event) -> None:
-        """Wait for the last stage, and learn how long a run takes."""
-        late = last.done()  # for how long nobody knows, so the time is a bound
-        last.synchronize()
-        taken = time.perf_counter() - self._started
-        before = self._slot.seconds
-        self._slot.seconds = min(before, taken) if late and before else taken
-
-    def _read(self, s: int) -> tuple[Float, Float]:
-        answer, n, k = self._slot.buffers.answers[s - 1], self._persons, self._slot.joints
-        split = self._rows * k * 2
-        joints = answer[: n * k * 2].reshape(n, k, 2).copy()
-        return joints, answer[split : split + n * k].reshape(n, k).copy()
 
 
 class DevicePending:
@@ -230,77 +187,6 @@ class DevicePending:
         seconds = {"device": time.perf_counter() - self._started}
         found = [self.stage(s) for s in range(1, self._stages + 1)]
         return Poses([j for j, _ in found], [s for _, s in found], seconds)
-
-
-class Slot:
-    """One frame in flight: its stream, memory, events and programs."""
-
-    def __init__(self, cascade: DeviceCascade, graphs: bool, programs: int, mapped: bool) -> None:
-        device, plan = cascade.device, cascade.plan
-        self.joints = plan.joints
-        self.buffers = Buffers(device, plan)
-        self.events = [device.event() for _ in plan.models]
-        self.frames = FrameStore(device, mapped)
-        self.stream: Stream = device.stream(priority=-1)
-        self._device, self._plan, self._copying = device, plan, cascade._copying
-        self._uploaded = device.event()
-        self._bucket, self._graphs, self._keep = cascade.bucket, graphs, programs
-        self._programs: OrderedDict[tuple[int, int], Program] = OrderedDict()
-        self._run: Run | None = None
-        self.seconds = 0.0  # that a run takes
-
-    def start(self, source: int, images: list[Any], boxes: Float, index: NDArray[np.int64]) -> Run:
-        """Queue one run; waits for the one before it in this slot, whose results are kept."""
-        self.idle()
-        program = self.program(self._bucket(len(boxes)), source)
-        table = self.frames.put(images, self._copying)
-        self._uploaded.record(self._copying)
-        self.buffers.request.fill(boxes, index, table)
-        self.stream.wait(self._uploaded)
-        program.run(source, self.stream)
-        self._run = Run(self, len(boxes), program.rows)
-        return self._run
-
-    def idle(self) -> None:
-        """Wait for the run in flight and keep its results."""
-        if self._run is not None:
-            self._run.settle()
-            self._run = None
-
-    def program(self, rows: int, source: int) -> Program:
-        """The program of a bucket, made if it is new: the slot is idle."""
-        key = (rows, source)
-        if key in self._programs:
-            self._programs.move_to_end(key)
-            return self._programs[key]
-        while len(self._programs) >= self._keep:
-            self._programs.popitem(last=False)[1].close()
-        program = Program(self._device, self._plan, self.buffers, self.events, rows)
-        self._programs[key] = program
-        # Networks settle their shapes and load their kernels in the first call, outside a capture.
-        self.buffers.request.clear()
-        program.enqueue(source, self.stream)
-        self.stream.synchronize()
-        if self._graphs:
-            self._capture(program, source)
-        return program
-
-    def _capture(self, program: Program, source: int) -> None:
-        try:
-            if not program.capturable(self.stream):
-                raise DeviceError("a network's call cannot be captured")
-            program.capture(source, self.stream)
-        except BackendError as error:
-            # The same calls without a graph are right, only slower: say so and go on.
-            _log.warning("no graph for %d persons, calls go one by one: %s", program.rows, error)
-
-    def close(self) -> None:
-        """Give everything back, once nothing runs."""
-        self.idle()
-        self.stream.synchronize()
-        for program in self._programs.values():
-            program.close()
-        self._programs.clear()
 
 
 def _close(slots: list[Slot]) -> None:

@@ -1,197 +1,146 @@
-"""What a frame in flight owns on the device, and the sequence of calls that a graph is made of."""
+"""A place for one frame in flight on a device, and the runs that it makes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import logging
+import threading
+import time
+from collections import OrderedDict
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
-from edgepose.crop.arrays import DeviceArray
-from edgepose.crop.normalisation import Normalisation
-from edgepose.crop.surfaces import ROW
-from edgepose.cuda.device import Device, Event, Graph, Stream
-from edgepose.cuda.kernels import Next, Torso
-from edgepose.cuda.network import DeviceModel, DeviceNetwork
+from edgepose.cascade.device_frames import FrameStore
+from edgepose.cascade.device_program import Buffers, Plan, Program
+from edgepose.cuda.device import Device, Event, Stream
+from edgepose.errors import BackendError, DeviceError
 from edgepose.types import Float
 
-Mark = Callable[[str], None]
+_log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What every slot of a cascade has in common.
+class Run:
+    """One replay in a slot: ``members`` are the persons of the request that it is about."""
 
-    ``extents``: what the crops of a stage cover, as of StageSpec. ``persons``: of the largest
-    bucket.
-    """
+    members: NDArray[np.intp]
 
-    models: tuple[DeviceModel, ...]
-    extents: tuple[float, ...]
-    joints: int
-    torso: Torso
-    normalisation: Normalisation
-    persons: int
+    def __init__(self, slot: Slot, persons: int, rows: int) -> None:
+        self._slot, self._persons, self._rows = slot, persons, rows
+        self._started = time.perf_counter()
+        self._found: list[tuple[Float, Float] | None] = [None] * len(slot.events)
+        self._lock = threading.Lock()
 
+    def stage(self, s: int) -> tuple[Float, Float]:
+        """Joints and scores after stage ``s`` (from 1); waits for that stage only."""
+        with self._lock:
+            kept = self._found[s - 1]
+            if kept is None:
+                self._slot.events[s - 1].synchronize()
+                kept = self._found[s - 1] = self._read(s)
+            return kept
 
-def part(block: DeviceArray, offset: int, shape: Sequence[int], dtype: DTypeLike) -> DeviceArray:
-    """A piece of a block of bytes on the device; it keeps the block."""
-    return DeviceArray(block.pointer + offset, tuple(shape), np.dtype(dtype), None, block)
+    def settle(self) -> None:
+        """Read every stage: the slot is about to be used again."""
+        for s in range(len(self._found), 0, -1):  # one wait: the last is done after the others
+            with self._lock:
+                if self._found[s - 1] is None:
+                    if s == len(self._found):
+                        self._wait(self._slot.events[s - 1])
+                    self._found[s - 1] = self._read(s)
 
+    def _wait(self, last: Event) -> None:
+        """Wait for the last stage, and learn how long a run takes."""
+        late = last.done()  # for how long nobody knows, so the time is a bound
+        last.synchronize()
+        taken = time.perf_counter() - self._started
+        before = self._slot.seconds
+        self._slot.seconds = min(before, taken) if late and before else taken
 
-class Request:
-    """What goes up with every frame in one copy: count, boxes, frame indices, table of frames.
-
-    The same layout in pinned memory and on the device, whatever the bucket.
-    """
-
-    def __init__(self, device: Device, persons: int) -> None:
-        self._boxes, self._index = 16, 16 + 16 * persons
-        self._table = self._index + 8 * persons
-        self.size = self._table + ROW.itemsize * persons  # a frame without a person stays away
-        self._host = device.pinned((self.size,), np.uint8)
-        self._block = device.empty((self.size,), np.uint8)
-        self.count = part(self._block, 0, (1,), np.int32)
-        self.boxes = part(self._block, self._boxes, (persons, 4), np.float32)
-        self.frame_index = part(self._block, self._index, (persons,), np.int64)
-        self.table = part(self._block, self._table, (persons,), ROW)
-        self.clear()
-
-    def clear(self) -> None:
-        """No person, no frame: what a warm-up runs on."""
-        self._host[:] = 0
-
-    def fill(self, boxes: Float, frame_index: NDArray[np.int64], table: NDArray[Any]) -> None:
-        """Write what the next replay reads; the one before it must be done."""
-        n = len(boxes)
-        self._host[:4].view(np.int32)[0] = n
-        self._host[self._boxes :][: 16 * n].view(np.float32)[:] = boxes.ravel()
-        self._host[self._index :][: 8 * n].view(np.int64)[:] = frame_index
-        self._host[self._table :][: table.nbytes].view(ROW)[:] = table
-
-    def upload(self, device: Device, stream: Stream) -> None:
-        """The one copy."""
-        device.copy(self._block.pointer, self._host.ctypes.data, self.size, stream)
+    def _read(self, s: int) -> tuple[Float, Float]:
+        answer, n, k = self._slot.buffers.answers[s - 1], self._persons, self._slot.joints
+        split = self._rows * k * 2
+        joints = answer[: n * k * 2].reshape(n, k, 2).copy()
+        return joints, answer[split : split + n * k].reshape(n, k).copy()
 
 
-class Buffers:
-    """A slot's device memory, made for the largest bucket; smaller ones use the beginning of it."""
-
-    def __init__(self, device: Device, plan: Plan) -> None:
-        n, k = plan.persons, plan.joints
-        self.request = Request(device, n)
-        self.square = device.empty((n, 4), np.float32)
-        # What a later stage looks at: boxes (n, k, 4) and the frame of each; stage 1 has its own.
-        self.boxes = [device.empty((n, k, 4), np.float32) for _ in plan.models]
-        self.indices = device.empty((n, k), np.int64)
-        self.scratch = device.empty((max(m.scratch() for m in plan.models),), np.uint8)
-        self.crops, self.points = [], []
-        for s, model in enumerate(plan.models):
-            rows = n if s == 0 else n * k
-            self.crops.append(device.empty((rows, *model.input.shape), model.input.dtype))
-            self.points.append(device.empty((n, k, 2), np.float32))
-        # Of each stage, for n persons: joints (n, k, 2), then scores (n, k).
-        self.results = [device.empty((n * k * 3,), np.float32) for _ in plan.models]
-        self.answers = [device.pinned((n * k * 3,), np.float32) for _ in plan.models]
-
-
-class Program:
-    """One bucket's sequence for one kind of frames: networks bound to a slot's memory.
-
-    Queued call by call on a stream, or captured once and then replayed.
-    """
+class Slot:
+    """One frame in flight: its stream, memory, events and programs."""
 
     def __init__(
-        self, device: Device, plan: Plan, buffers: Buffers, events: Sequence[Event], rows: int
+        self,
+        device: Device,
+        plan: Plan,
+        copying: Stream,
+        graphs: bool,
+        programs: int,
+        mapped: bool,
     ) -> None:
-        """``rows``: persons of the bucket; ``events``: one a stage, recorded when it is done."""
-        self._device, self._plan, self._buffers, self._events = device, plan, buffers, events
-        self.rows = rows
-        self.graph: Graph | None = None
-        self.networks: list[DeviceNetwork] = []
-        k = plan.joints
-        self._joints = [part(r, 0, (rows, k, 2), np.float32) for r in buffers.results]
-        for s, model in enumerate(plan.models):
-            points, scores = model.outputs
-            addresses = {
-                model.input.name: buffers.crops[s].pointer,
-                points.name: buffers.points[s].pointer,
-                scores.name: buffers.results[s].pointer + 4 * 2 * rows * k,
-            }
-            network = model.network(buffers.scratch.pointer)
-            self.networks.append(network)
-            network.bind(rows if s == 0 else rows * k, addresses)
+        """Take the memory; ``copying``: the stream of the frames. The rest as of DeviceCascade."""
+        self.joints = plan.joints
+        self.buffers = Buffers(device, plan)
+        self.events = [device.event() for _ in plan.models]
+        self.frames = FrameStore(device, mapped)
+        self.stream: Stream = device.stream(priority=-1)
+        self._device, self._plan, self._copying = device, plan, copying
+        self._uploaded = device.event()
+        self._graphs, self._keep = graphs, programs
+        self._programs: OrderedDict[tuple[int, int], Program] = OrderedDict()
+        self._run: Run | None = None
+        self.seconds = 0.0  # that a run takes
 
-    def capturable(self, stream: Stream) -> bool:
-        """Whether every network can go into a graph."""
-        return all(network.capturable(stream) for network in self.networks)
+    def start(
+        self, rows: int, source: int, images: list[Any], boxes: Float, index: NDArray[np.int64]
+    ) -> Run:
+        """Queue one run of a bucket of ``rows`` persons; waits for the one before it in this slot,
+        whose results are kept."""
+        self.idle()
+        program = self.program(rows, source)
+        table = self.frames.put(images, self._copying)
+        self._uploaded.record(self._copying)
+        self.buffers.request.fill(boxes, index, table)
+        self.stream.wait(self._uploaded)
+        program.run(source, self.stream)
+        self._run = Run(self, len(boxes), program.rows)
+        return self._run
 
-    def run(self, source: int, stream: Stream) -> None:
-        """One frame: a replay, or the calls one by one."""
-        if self.graph is not None:
-            self.graph.launch(stream)
-        else:
-            self.enqueue(source, stream)
+    def idle(self) -> None:
+        """Wait for the run in flight and keep its results."""
+        if self._run is not None:
+            self._run.settle()
+            self._run = None
 
-    def enqueue(
-        self, source: int, stream: Stream, *, external: bool = False, mark: Mark | None = None
-    ) -> None:
-        """Queue the calls: request up, then per stage boxes, crops, network, result down.
+    def program(self, rows: int, source: int) -> Program:
+        """The program of a bucket, made if it is new: the slot is idle."""
+        key = (rows, source)
+        if key in self._programs:
+            self._programs.move_to_end(key)
+            return self._programs[key]
+        while len(self._programs) >= self._keep:
+            self._programs.popitem(last=False)[1].close()
+        program = Program(self._device, self._plan, self.buffers, self.events, rows)
+        self._programs[key] = program
+        # Networks settle their shapes and load their kernels in the first call, outside a capture.
+        self.buffers.request.clear()
+        program.enqueue(source, self.stream)
+        self.stream.synchronize()
+        if self._graphs:
+            self._capture(program, source)
+        return program
 
-        ``external``: in a capture, events are nodes of the graph. ``mark`` is told what was queued.
-        """
-        plan, b, device, rows = self._plan, self._buffers, self._device, self.rows
-        kernels, handle, request = device.kernels, stream.handle, b.request
-        told = mark or (lambda _: None)
-        request.upload(device, stream)
-        told("request")
-        person_boxes = part(request.boxes, 0, (rows, 4), np.float32)
-        frame_index = part(request.frame_index, 0, (rows,), np.int64)
-        square = part(b.square, 0, (rows, 4), np.float32)
-        kernels.square_boxes(request.count, person_boxes, plan.extents[0], square, handle)
-        for s, network in enumerate(self.networks):
-            n = rows if s == 0 else rows * plan.joints
-            looked_at = square if s == 0 else part(b.boxes[s], 0, (n, 4), np.float32)
-            index = frame_index if s == 0 else part(b.indices, 0, (n,), np.int64)
-            crops = part(b.crops[s], 0, (n, *b.crops[s].shape[1:]), b.crops[s].dtype)
-            kernels.crop(source, request.table, looked_at, index, crops, plan.normalisation, handle)
-            told(f"crop {s + 1}")
-            network.enqueue(stream)
-            told(f"stage {s + 1}")
-            following = self._following(s + 1, frame_index)
-            joints = self._joints[s]
-            points = part(b.points[s], 0, joints.shape, np.float32)
-            if s == 0:
-                kernels.denormalise(request.count, points, square, following, joints, handle)
-            else:
-                before = self._joints[s - 1]
-                boxes = part(b.boxes[s], 0, (rows, plan.joints, 4), np.float32)
-                kernels.refine(request.count, before, points, boxes, following, joints, handle)
-            size = rows * plan.joints * 3 * 4
-            device.copy(b.answers[s].ctypes.data, b.results[s].pointer, size, stream)
-            self._events[s].record(stream, external)
-            told(f"boxes {s + 1}")
-
-    def _following(self, stage: int, frame_index: DeviceArray) -> Next | None:
-        """Where the boxes of the stage after go; None after the last."""
-        plan, b, rows = self._plan, self._buffers, self.rows
-        if stage == len(self.networks):
-            return None
-        boxes = part(b.boxes[stage], 0, (rows, plan.joints, 4), np.float32)
-        indices = part(b.indices, 0, (rows, plan.joints), np.int64)
-        return Next(plan.extents[stage], plan.torso, frame_index, boxes, indices)
-
-    def capture(self, source: int, stream: Stream) -> None:
-        """Make the graph; the program has been queued and waited for once."""
-        with self._device.capture(stream) as captured:
-            self.enqueue(source, stream, external=True)
-        self.graph = captured.graph
+    def _capture(self, program: Program, source: int) -> None:
+        try:
+            if not program.capturable(self.stream):
+                raise DeviceError("a network's call cannot be captured")
+            program.capture(source, self.stream)
+        except BackendError as error:
+            # The same calls without a graph are right, only slower: say so and go on.
+            _log.warning("no graph for %d persons, calls go one by one: %s", program.rows, error)
 
     def close(self) -> None:
-        """Give the graph and the networks back; the last run must be done."""
-        if self.graph is not None:
-            self.graph.close()
-        for network in self.networks:
-            network.close()
+        """Give everything back, once nothing runs."""
+        self.idle()
+        self.stream.synchronize()
+        for program in self._programs.values():
+            program.close()
+        self._programs.clear()
