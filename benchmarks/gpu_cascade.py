@@ -106,7 +106,7 @@ def parts(cascade: DeviceCascade, frame: np.ndarray, boxes: np.ndarray) -> dict[
     mark("begin")
     table = slot.frames.put([frame], stream)
     mark("upload of the frame")
-    slot.buffers.request.fill(boxes, np.zeros(len(boxes), np.int64), table)
+    slot.buffers.request.fill(0, boxes, np.zeros(len(boxes), np.int64), table)
     program.enqueue(0, stream, mark=mark)
     stream.synchronize()
     spans = itertools.pairwise(marks)

@@ -42,9 +42,11 @@ def part(block: DeviceArray, offset: int, shape: Sequence[int], dtype: DTypeLike
 
 
 class Request:
-    """What goes up with every frame in one copy: count, boxes, frame indices, table of frames.
+    """What goes up with every frame in one copy: count, the run's number, boxes, frame indices,
+    table of frames.
 
-    The same layout in pinned memory and on the device, whatever the bucket.
+    The same layout in pinned memory and on the device, whatever the bucket. The number, from 1 on,
+    comes down after each stage and says whose results lie there.
     """
 
     def __init__(self, device: Device, persons: int) -> None:
@@ -54,6 +56,7 @@ class Request:
         self._host = device.pinned((self.size,), np.uint8)
         self._block = device.empty((self.size,), np.uint8)
         self.count = part(self._block, 0, (1,), np.int32)
+        self.number = part(self._block, 4, (1,), np.int32)
         self.boxes = part(self._block, self._boxes, (persons, 4), np.float32)
         self.frame_index = part(self._block, self._index, (persons,), np.int64)
         self.table = part(self._block, self._table, (persons,), ROW)
@@ -63,10 +66,12 @@ class Request:
         """No person, no frame: what a warm-up runs on."""
         self._host[:] = 0
 
-    def fill(self, boxes: Float, frame_index: NDArray[np.int64], table: NDArray[Any]) -> None:
+    def fill(
+        self, number: int, boxes: Float, frame_index: NDArray[np.int64], table: NDArray[Any]
+    ) -> None:
         """Write what the next replay reads; the one before it must be done."""
         n = len(boxes)
-        self._host[:4].view(np.int32)[0] = n
+        self._host[:8].view(np.int32)[:] = n, number
         self._host[self._boxes :][: 16 * n].view(np.float32)[:] = boxes.ravel()
         self._host[self._index :][: 8 * n].view(np.int64)[:] = frame_index
         self._host[self._table :][: table.nbytes].view(ROW)[:] = table
@@ -95,6 +100,8 @@ class Buffers:
         # Of each stage, for n persons: joints (n, k, 2), then scores (n, k).
         self.results = [device.empty((n * k * 3,), np.float32) for _ in plan.models]
         self.answers = [device.pinned((n * k * 3,), np.float32) for _ in plan.models]
+        self.numbers = device.pinned((len(plan.models),), np.int32)  # whose the answers are
+        self.numbers[:] = 0
 
 
 class Program:
@@ -106,7 +113,8 @@ class Program:
     def __init__(
         self, device: Device, plan: Plan, buffers: Buffers, events: Sequence[Event], rows: int
     ) -> None:
-        """``rows``: persons of the bucket; ``events``: one a stage, recorded when it is done."""
+        """``rows``: persons of the bucket; ``events``: one for each stage but the last, recorded
+        when its answer is there."""
         self._device, self._plan, self._buffers, self._events = device, plan, buffers, events
         self.rows = rows
         self.graph: Graph | None = None
@@ -171,7 +179,10 @@ class Program:
                 kernels.refine(request.count, before, points, boxes, following, joints, handle)
             size = rows * plan.joints * 3 * 4
             device.copy(b.answers[s].ctypes.data, b.results[s].pointer, size, stream)
-            self._events[s].record(stream, external)
+            if s < len(self._events):
+                # A copy of its own: it begins when the answer is there.
+                device.copy(b.numbers[s:].ctypes.data, request.number.pointer, 4, stream)
+                self._events[s].record(stream, external)
             told(f"boxes {s + 1}")
 
     def _following(self, stage: int, frame_index: DeviceArray) -> Next | None:

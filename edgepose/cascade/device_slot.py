@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from edgepose.cascade.device_frames import FrameStore
 from edgepose.cascade.device_program import Buffers, Plan, Program
-from edgepose.cuda.device import Device, Event, Stream
+from edgepose.cuda.device import Device, Stream
 from edgepose.errors import BackendError, DeviceError
 from edgepose.types import Float
+
+_NUMBERS = 2**31 - 1  # of runs, and then from 1 again
 
 _log = logging.getLogger(__name__)
 
@@ -25,10 +27,10 @@ class Run:
 
     members: NDArray[np.intp]
 
-    def __init__(self, slot: Slot, persons: int, rows: int) -> None:
-        self._slot, self._persons, self._rows = slot, persons, rows
+    def __init__(self, slot: Slot, number: int, persons: int, rows: int) -> None:
+        self._slot, self._number, self._persons, self._rows = slot, number, persons, rows
         self._started = time.perf_counter()
-        self._found: list[tuple[Float, Float] | None] = [None] * len(slot.events)
+        self._found: list[tuple[Float, Float] | None] = [None] * len(slot.buffers.answers)
         self._lock = threading.Lock()
 
     def stage(self, s: int) -> tuple[Float, Float]:
@@ -36,7 +38,10 @@ class Run:
         with self._lock:
             kept = self._found[s - 1]
             if kept is None:
-                self._slot.events[s - 1].synchronize()
+                if s == len(self._found):
+                    self._wait()
+                else:
+                    self._wait_within(s)
                 kept = self._found[s - 1] = self._read(s)
             return kept
 
@@ -46,16 +51,28 @@ class Run:
             with self._lock:
                 if self._found[s - 1] is None:
                     if s == len(self._found):
-                        self._wait(self._slot.events[s - 1])
+                        self._wait()
                     self._found[s - 1] = self._read(s)
 
-    def _wait(self, last: Event) -> None:
+    def _wait(self) -> None:
         """Wait for the last stage, and learn how long a run takes."""
+        last = self._slot.finished
         late = last.done()  # for how long nobody knows, so the time is a bound
         last.synchronize()
         taken = time.perf_counter() - self._started
         before = self._slot.seconds
         self._slot.seconds = min(before, taken) if late and before else taken
+
+    def _wait_within(self, s: int) -> None:
+        """Wait for a stage before the last, by its event within the graph.
+
+        CUDA says that a launch records such an event, but not that it has when the call returns:
+        one that still stood for the run before would not wait. So the run's number, which comes
+        down between the answer and the event, decides; without it the whole run is waited for.
+        """
+        self._slot.events[s - 1].synchronize()
+        if int(self._slot.buffers.numbers[s - 1]) != self._number:
+            self._slot.finished.synchronize()
 
     def _read(self, s: int) -> tuple[Float, Float]:
         answer, n, k = self._slot.buffers.answers[s - 1], self._persons, self._slot.joints
@@ -79,7 +96,8 @@ class Slot:
         """Take the memory; ``copying``: the stream of the frames. The rest as of DeviceCascade."""
         self.joints = plan.joints
         self.buffers = Buffers(device, plan)
-        self.events = [device.event() for _ in plan.models]
+        self.events = [device.event() for _ in plan.models[:-1]]
+        self.finished = device.event()
         self.frames = FrameStore(device, mapped)
         self.stream: Stream = device.stream(priority=-1)
         self._device, self._plan, self._copying = device, plan, copying
@@ -87,6 +105,7 @@ class Slot:
         self._graphs, self._keep = graphs, programs
         self._programs: OrderedDict[tuple[int, int], Program] = OrderedDict()
         self._run: Run | None = None
+        self._number = 0  # of the newest run
         self.seconds = 0.0  # that a run takes
 
     def start(
@@ -98,10 +117,12 @@ class Slot:
         program = self.program(rows, source)
         table = self.frames.put(images, self._copying)
         self._uploaded.record(self._copying)
-        self.buffers.request.fill(boxes, index, table)
+        self._number = self._number % _NUMBERS + 1
+        self.buffers.request.fill(self._number, boxes, index, table)
         self.stream.wait(self._uploaded)
         program.run(source, self.stream)
-        self._run = Run(self, len(boxes), program.rows)
+        self.finished.record(self.stream)
+        self._run = Run(self, self._number, len(boxes), program.rows)
         return self._run
 
     def idle(self) -> None:

@@ -41,7 +41,9 @@ class Event(Protocol):
         """Mark what the stream has been given so far.
 
         In a capture an ordinary event only orders nodes; an ``external`` one becomes a node, which
-        every replay records, so that the host can wait for a part of a graph.
+        every replay records, so that the host can wait for a part of a graph. Whether it stands for
+        the new replay already when ``launch`` returns is the provider's: until then it may still
+        stand for the one before, so whoever waits must see whose work it was.
         """
         ...
 

@@ -22,7 +22,8 @@ from numpy.typing import DTypeLike, NDArray
 from edgepose.crop.arrays import DeviceArray
 from edgepose.cuda.device import Facts, size_of
 from edgepose.cuda.host_memory import HostMemory
-from edgepose.cuda.host_order import HostEvent, HostStream, Order, Recording, Scheduler
+from edgepose.cuda.host_order import HostEvent, HostStream, Marks, Recording, Scheduler
+from edgepose.cuda.host_queue import Order
 from edgepose.cuda.kernels import Kernels
 from edgepose.errors import DeviceError
 
@@ -31,16 +32,25 @@ class HostDevice:
     """Device memory, streams and graphs on the host.
 
     ``order``: when work runs that nobody waited for yet: "late" (not before somebody does), "soon"
-    (at once where nothing has to be waited for) or "random", by ``seed``. ``keep`` as of
-    :class:`~edgepose.cuda.host_memory.HostMemory`. ``copies`` and ``kernel_calls`` count what ran,
-    ``scheduler.launches`` and ``.synchronisations`` what the host asked for.
+    (at once where nothing has to be waited for) or "random", by ``seed``. ``marks``: when a graph's
+    events stand for a replay: from its "launch" on, or not before their "node" has run, which CUDA
+    does not rule out. ``keep`` as of :class:`~edgepose.cuda.host_memory.HostMemory`. ``copies`` and
+    ``kernel_calls`` count what ran, ``scheduler.launches`` and ``.synchronisations`` what the host
+    asked for.
     """
 
     graphs = True
 
-    def __init__(self, order: Order = "late", seed: int = 0, *, keep: bool = True) -> None:
+    def __init__(
+        self,
+        order: Order = "late",
+        seed: int = 0,
+        *,
+        marks: Marks = "launch",
+        keep: bool = True,
+    ) -> None:
         self.facts = Facts("host")
-        self.memory, self.scheduler = HostMemory(keep), Scheduler(order, seed)
+        self.memory, self.scheduler = HostMemory(keep), Scheduler(order, seed, marks)
         self.kernels = Kernels(_module(), self._call)
         self.copies = self.kernel_calls = 0
 

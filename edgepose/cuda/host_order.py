@@ -1,45 +1,19 @@
-"""Streams, events and graphs of the device that is none: who runs what, and when.
-
-An operation runs as late as the order that was asked for allows, so an order between streams that
-was forgotten gives other results.
-"""
+"""Streams, events, captures and graphs of the device that is none."""
 
 from __future__ import annotations
 
 import contextlib
-import random
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from edgepose.cuda.device import no_garbage
+from edgepose.cuda.host_queue import Moment, Operation, Order, Queue, Queues
 from edgepose.errors import DeviceError
 
-Order = Literal["late", "soon", "random"]
-
-
-@dataclass(frozen=True)
-class _Moment:
-    """A place in a stream's work: reached when so many of its operations are done."""
-
-    stream: HostStream
-    count: int
-
-    @property
-    def reached(self) -> bool:
-        return self.stream.done >= self.count
-
-
-@dataclass(frozen=True)
-class _Operation:
-    """Work, or what has to be reached before the stream goes on, or an event of a graph."""
-
-    work: Callable[[], None] | None = None
-    after: _Moment | None = None
-    event: HostEvent | None = None
+Marks = Literal["launch", "node"]  # when a graph's event stands for a replay
 
 
 @dataclass
@@ -48,23 +22,17 @@ class Recording:
 
     stream: HostStream
     thread: int
-    operations: list[_Operation] = field(default_factory=list)
+    operations: list[Operation | HostEvent] = field(default_factory=list)
     lost: str = ""
     graph: HostGraph = field(init=False)
 
 
-class HostStream:
+class HostStream(Queue):
     """Work in order."""
 
     def __init__(self, order: Scheduler, handle: int, priority: int) -> None:
-        self.handle, self.priority, self.done = handle, priority, 0
-        self.queue: deque[_Operation] = deque()
-        self._order = order
-
-    @property
-    def given(self) -> int:
-        """How many operations it was given."""
-        return self.done + len(self.queue)
+        super().__init__()
+        self.handle, self.priority, self._order = handle, priority, order
 
     def wait(self, event: HostEvent) -> None:
         """Make later work wait for the event as it is now."""
@@ -77,20 +45,20 @@ class HostStream:
             if recording is not None and event.captured is recording:
                 self._order.lose("a stream that is not captured waits for a captured event")
             if event.moment is not None:
-                self._order.give(self, _Operation(after=event.moment))
+                self._order.give(self, Operation(after=event.moment))
 
     def synchronize(self) -> None:
         """Wait for all of its work."""
         with self._order.lock:
             self._order.no_capture("wait")
-            self._order.reach(_Moment(self, self.given))
+            self._order.reach(Moment(self, self.given))
 
 
 class HostEvent:
     """A moment in a stream's work."""
 
     def __init__(self, order: Scheduler, timing: bool) -> None:
-        self.moment: _Moment | None = None
+        self.moment: Moment | None = None
         self.captured: Recording | None = None
         self._order, self._timing, self._time = order, timing, 0.0
 
@@ -102,14 +70,23 @@ class HostEvent:
                 self.captured = None
                 self.mark(stream)
             elif external:
-                recording.operations.append(_Operation(event=self))
+                recording.operations.append(self)
             else:
                 self.captured = recording
 
     def mark(self, stream: HostStream) -> None:
         """Record outside of a capture, or in a replay."""
-        self.moment = _Moment(stream, stream.given + 1)
-        self._order.give(stream, _Operation(self._stamp))
+        self.moment = Moment(stream, stream.given + 1)
+        self._order.give(stream, Operation(self._stamp))
+
+    def mark_late(self, stream: HostStream) -> None:
+        """Record in a replay, and stand for the one before until the node has run."""
+
+        def work() -> None:
+            self.moment = Moment(stream, stream.done)
+            self._stamp()
+
+        self._order.give(stream, Operation(work))
 
     def _stamp(self) -> None:
         if self._timing:
@@ -139,10 +116,10 @@ class HostEvent:
 class HostGraph:
     """A record of operations; each reads its addresses when it runs."""
 
-    def __init__(self, order: Scheduler, operations: Sequence[_Operation]) -> None:
+    def __init__(self, order: Scheduler, operations: Sequence[Operation | HostEvent]) -> None:
         self.nodes = len(operations)
         self._order, self._operations = order, tuple(operations)
-        self._last: _Moment | None = None
+        self._last: Moment | None = None
         self._open = True
 
     def launch(self, stream: HostStream) -> None:
@@ -150,15 +127,17 @@ class HostGraph:
         with self._order.lock:
             if not self._open:
                 raise DeviceError("this graph is closed; capture it again")
-            if self._last is not None and self._last.stream is not stream:
-                self._order.give(stream, _Operation(after=self._last))
+            if self._last is not None and self._last.queue is not stream:
+                self._order.give(stream, Operation(after=self._last))
             for operation in self._operations:
-                if operation.event is not None:
-                    operation.event.mark(stream)
-                else:
+                if isinstance(operation, Operation):
                     self._order.give(stream, operation)
+                elif self._order.marks == "launch":
+                    operation.mark(stream)
+                else:
+                    operation.mark_late(stream)
             self._order.launches += 1
-            self._last = _Moment(stream, stream.given)
+            self._last = Moment(stream, stream.given)
 
     def close(self) -> None:
         """Forget it; DeviceError while it runs, where CUDA leaves open what happens."""
@@ -168,14 +147,14 @@ class HostGraph:
             self._open = False
 
 
-class Scheduler:
-    """The streams of one device; see :class:`edgepose.cuda.host.HostDevice` for ``order``."""
+class Scheduler(Queues):
+    """The streams of one device; see :class:`edgepose.cuda.host.HostDevice` for the options."""
 
-    def __init__(self, order: Order, seed: int) -> None:
-        self.lock = threading.RLock()
+    def __init__(self, order: Order, seed: int, marks: Marks) -> None:
+        super().__init__(order, seed)
+        self.marks = marks
         self.recording: Recording | None = None
         self.launches = self.synchronisations = 0
-        self._order, self._random = order, random.Random(seed)
         self._streams: dict[int, HostStream] = {}
 
     def stream(self, priority: int) -> HostStream:
@@ -183,6 +162,7 @@ class Scheduler:
         with self.lock:
             stream = HostStream(self, 1000 + len(self._streams), priority)
             self._streams[stream.handle] = stream
+            self.add(stream)
             return stream
 
     def run(self, handle: int, work: Callable[[], None]) -> None:
@@ -192,9 +172,9 @@ class Scheduler:
                 raise DeviceError(f"there is no stream {handle}")
             stream, recording = self._streams[handle], self.recording
             if recording is not None and recording.stream is stream:
-                recording.operations.append(_Operation(work))
+                recording.operations.append(Operation(work))
             else:
-                self.give(stream, _Operation(work))
+                self.give(stream, Operation(work))
 
     @contextlib.contextmanager
     def capture(self, stream: HostStream) -> Iterator[Recording]:
@@ -224,35 +204,3 @@ class Scheduler:
         if self.recording is not None:
             self.recording.lost = reason
         raise DeviceError(f"the capture is lost: {reason}")
-
-    def give(self, stream: HostStream, operation: _Operation) -> None:
-        """Queue an operation, and run what the order says."""
-        stream.queue.append(operation)
-        if self._order == "soon":
-            self._run_ready(lambda: True)
-        elif self._order == "random":
-            self._run_ready(lambda: self._random.random() < 0.5)
-
-    def reach(self, moment: _Moment) -> None:
-        """Run what has to be done for a moment, and no more."""
-        while not moment.reached:
-            after = moment.stream.queue[0].after
-            if after is not None:
-                self.reach(after)
-            self._step(moment.stream)
-
-    def _run_ready(self, more: Callable[[], bool]) -> None:
-        ready = [s for s in self._streams.values() if s.queue]
-        self._random.shuffle(ready)
-        for stream in ready:
-            while stream.queue and more():
-                after = stream.queue[0].after
-                if after is not None and not after.reached:
-                    break
-                self._step(stream)
-
-    def _step(self, stream: HostStream) -> None:
-        operation = stream.queue.popleft()
-        stream.done += 1
-        if operation.work is not None:
-            operation.work()

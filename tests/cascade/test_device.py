@@ -33,8 +33,8 @@ TOLERANCE = 0.05  # pixels
 HEIGHT, WIDTH = 96, 130  # rows of 390 bytes: no multiple of 4
 
 
-def device_cascade(order="late", bundle=None, networks=None, **options):
-    device = HostDevice(order)
+def device_cascade(order="late", bundle=None, networks=None, marks="launch", **options):
+    device = HostDevice(order, marks=marks)
     backend = HostDeviceBackend(device, networks or Smooth())
     return DeviceCascade(bundle or three_stages(), backend, **options)
 
@@ -64,15 +64,17 @@ def host():
 
 
 @pytest.mark.parametrize(
-    ("order", "graphs"), [*((order, True) for order in ORDERS), ("late", False)]
-)
-def test_100_frames_of_0_to_9_persons(host, order, graphs):
+    ("order", "marks", "graphs"),
+    [*((order, "launch", True) for order in ORDERS), ("late", "node", True),
+     ("late", "launch", False)],
+)  # fmt: skip
+def test_100_frames_of_0_to_9_persons(host, order, marks, graphs):
     """Three frames behind: both slots are in flight, and used again before anyone has read them.
 
     Buckets are 1, 2 and 4 persons, so that nine are split, and two of them are kept, so that the
     third is evicted and made again.
     """
-    cascade = device_cascade(order, persons=4, programs=2, graphs=graphs)
+    cascade = device_cascade(order, marks=marks, persons=4, programs=2, graphs=graphs)
     rng, images = np.random.default_rng(0), pictures(10)
     waiting = []
     for i in range(100):
@@ -99,23 +101,29 @@ def test_the_bundle_that_ships(sample, order):
     capture.release()
 
 
+@pytest.mark.parametrize("marks", ["launch", "node"])
 @pytest.mark.parametrize("order", ORDERS)
-def test_a_stage_can_be_had_before_the_next(host, order):
-    cascade, (image, other) = device_cascade(order), pictures(2)
+def test_a_stage_can_be_had_before_the_next(host, order, marks):
+    """Also where an event within a graph stands for the replay before until its node has run."""
+    cascade, images = device_cascade(order, marks=marks), pictures(6)
     boxes = crowd(np.random.default_rng(3), 3, HEIGHT, WIDTH)
-    wanted = host(image, boxes)
-    pending = cascade.submit(framed(image), boxes, [0, 0, 0])
-    later = cascade.submit(framed(other), boxes, [0, 0, 0])
-    for s in (1, 2, 3):
-        joints, scores = pending.stage(s)
-        np.testing.assert_allclose(joints, wanted.stages[s - 1], atol=TOLERANCE)
-        np.testing.assert_allclose(scores, wanted.stage_scores[s - 1], atol=1e-3)
-    same(later.result(), host(other, boxes))
-    same(pending.result(), wanted)
+    flying = [(cascade.submit(framed(image), boxes, [0, 0, 0]), image) for image in images[:2]]
+    for image in [*images[2:], None, None]:
+        pending, seen = flying.pop(0)
+        wanted = host(seen, boxes)
+        for s in (1, 2, 3):
+            joints, scores = pending.stage(s)
+            np.testing.assert_allclose(joints, wanted.stages[s - 1], atol=TOLERANCE)
+            np.testing.assert_allclose(scores, wanted.stage_scores[s - 1], atol=1e-3)
+        same(pending.result(), wanted)
+        if image is not None:
+            flying.append((cascade.submit(framed(image), boxes, [0, 0, 0]), image))
 
 
-def test_the_first_stage_does_not_wait_for_the_last():
-    cascade, (image,) = device_cascade("late"), pictures(1)
+@pytest.mark.parametrize(("marks", "first"), [("launch", 3), ("node", 7)])
+def test_the_first_stage_does_not_wait_for_the_last(marks, first):
+    """Unless the event within the graph still stands for the replay before."""
+    cascade, (image,) = device_cascade("late", marks=marks), pictures(1)
     boxes = crowd(np.random.default_rng(3), 2, HEIGHT, WIDTH)
     cascade(image, boxes)
     before = cascade.device.kernel_calls
@@ -123,7 +131,7 @@ def test_the_first_stage_does_not_wait_for_the_last():
     cascade.submit(framed(image), boxes, [0, 0])  # the other slot's graph was made just now
     before = cascade.device.kernel_calls
     pending.stage(1)
-    assert cascade.device.kernel_calls - before == 3  # square boxes, crop, boxes
+    assert cascade.device.kernel_calls - before == first  # 3: square boxes, crop, boxes
     pending.result()
     assert cascade.device.kernel_calls - before == 7
 
