@@ -17,7 +17,7 @@ from edgepose.people.detector import NMS_IOU, THRESHOLD
 from edgepose.sources.open import SAMPLE_BOX, open_source
 from edgepose.train import calibrate
 from edgepose.train.augment import MEAN, STD
-from edgepose.train.checkpoints import averaged
+from edgepose.train.checkpoints import SUFFIX, averaged, existing
 from edgepose.train.detector import DetectorConfig, export_detector, load_detector, train_detector
 from edgepose.train.examples import Example
 from edgepose.train.export import Calibrated, ExportedStage, StageExport, deployable, write_bundle
@@ -41,7 +41,7 @@ def train_part(run: Run, part: str) -> None:
         recipe, folder = run.recipe.detector, run.out / "detector"
         plan = run.plan(recipe.minutes, recipe.optimiser)
         train_detector(DetectorConfig(run.data, folder, recipe, plan, run.start("detector")))
-        if not run.checkpoint(1).exists():
+        if existing(run.checkpoint(1)) is None:
             return
     else:
         train_numbered(run, int(part))
@@ -67,7 +67,7 @@ def write(run: Run) -> Path:
     stages: list[StageExport] = []
     poses = sample = mass = None
     for number, recipe in enumerate(run.recipe.stages, 1):
-        if not run.checkpoint(number).exists():
+        if existing(run.checkpoint(number)) is None:
             break
         net = build(recipe, len(skeleton))
         net.load_state_dict(averaged(run.checkpoint(number)))
@@ -129,8 +129,8 @@ def _calibration_errors(
 
 
 def _detector(run: Run) -> tuple[Path, DetectorSpec] | None:
-    weights, recipe = run.out / "detector" / "weights.pt", run.recipe.detector
-    if recipe is None or not weights.exists():
+    weights, recipe = run.out / "detector" / f"weights{SUFFIX}", run.recipe.detector
+    if recipe is None or existing(weights) is None:
         return None
     model = load_detector(weights, recipe)
     path = export_detector(model, run.out / "detector" / "detector.onnx", recipe.size)

@@ -17,7 +17,7 @@ from edgepose.bundle import SHIPPED
 from edgepose.evaluate.detection import figures, match
 from edgepose.geometry import box_iou
 from edgepose.people.detector import Detector
-from edgepose.train.checkpoints import averaged, save_checkpoint
+from edgepose.train.checkpoints import SUFFIX, averaged, save_checkpoint
 from edgepose.train.detector_batches import Batches
 from edgepose.train.detector_data import Source, load_sources
 from edgepose.train.detector_lite0 import Lite0Detector
@@ -99,7 +99,7 @@ def train_detector(config: DetectorConfig) -> Path:
         evaluate=evaluate if held_out else None,
         title="detector",
     )
-    path = config.out / "weights.pt"
+    path = config.out / f"weights{SUFFIX}"
     if config.plan.processes.main:
         _write_kept(trained, start, recipe.keep, path)
     return path

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from edgepose.errors import DataError, TrainingError
-from edgepose.train.checkpoints import load_checkpoint, save_checkpoint
+from edgepose.train.checkpoints import SUFFIX, existing, load_checkpoint, save_checkpoint
 from edgepose.train.distributed import LOST, Processes, lost
 from edgepose.train.journal import Journal
 from edgepose.train.recipe import OptimiserRecipe
@@ -138,7 +138,7 @@ class _Run:
             plan.processes.device.type, enabled=plan.precision == "fp16"
         )
         self.step, self.saved, spent = 0, 0, 0.0
-        if path.exists():
+        if existing(path) is not None:
             spent = self._load()
         self._started = time.monotonic() - spent
         self.wrapped = plan.processes.wrap(model)
@@ -226,7 +226,7 @@ def train(
 
     ``loss(model, batch)`` gives named terms, ``"loss"`` being the one to descend;
     ``batches(step)`` gives this process's endless batches from a step on. Writes
-    ``folder/checkpoint.pt`` (resumed from, if present) and the journal, see
+    ``folder/checkpoint.safetensors`` (resumed from, if present) and the journal, see
     :mod:`edgepose.train.journal`. Stops when ``until`` of the schedule is done. Raises
     TrainingError, the last checkpoint kept, when the loss is not finite, memory or disk is full, or
     another process is lost.
@@ -236,7 +236,7 @@ def train(
     if processes.main:
         folder.mkdir(parents=True, exist_ok=True)
     processes.wait()
-    run = _Run(model.to(processes.device), plan, folder / "checkpoint.pt")
+    run = _Run(model.to(processes.device), plan, folder / f"checkpoint{SUFFIX}")
     model.train()
     journal = Journal(folder if processes.main else None, title, run.step, plan.events)
     with journal, _mended(run):

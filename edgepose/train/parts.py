@@ -17,6 +17,7 @@ from edgepose.data.scenes import holds_scenes
 from edgepose.errors import DataError
 from edgepose.geometry import boxes_around, centre_and_size
 from edgepose.skeleton import Skeleton, load_skeleton
+from edgepose.train.checkpoints import SUFFIX
 from edgepose.train.detector_nano import is_rtmdet
 from edgepose.train.distributed import Processes
 from edgepose.train.examples import Example, load_examples
@@ -72,11 +73,11 @@ class Run:
             if self.init is None or self.init.suffix != ".onnx":
                 return self.init
             return self.init if part == ("detector" if is_rtmdet(self.init) else "stage1") else None
-        return self.init / f"{part}.pt"
+        return self.init / f"{part}{SUFFIX}"
 
     def checkpoint(self, stage: int) -> Path:
         """Where stage ``stage`` keeps its state."""
-        return self.out / f"stage{stage}" / "checkpoint.pt"
+        return self.out / f"stage{stage}" / f"checkpoint{SUFFIX}"
 
     def plan(self, minutes: float, optimiser: OptimiserRecipe) -> Plan:
         """Schedule of one part."""

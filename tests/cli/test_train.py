@@ -69,7 +69,7 @@ def test_every_part_is_trained_and_the_bundle_runs(data, recipe, tmp_path):
     poses = edgepose.load(bundle, check=True)(frame, [[30, 20, 120, 280]])
     assert poses.joints.shape == (1, len(LSP14), 2)
     for part in ("stage1", "stage2", "detector"):
-        assert (out / part / "checkpoint.pt").exists()
+        assert (out / part / "checkpoint.safetensors").exists()
     log = [json.loads(line) for line in (out / "stage2" / "log.jsonl").read_text().splitlines()]
     assert log[-1]["step"] == 4
     assert {"made_pck0.2", "made_before_pck0.2"} <= log[-1].keys()

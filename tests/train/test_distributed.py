@@ -75,7 +75,7 @@ def start(folder, count, *arguments):
 
 
 def parameters(folder):
-    state = load_checkpoint(folder / "checkpoint.pt")
+    state = load_checkpoint(folder / "checkpoint.safetensors")
     return [torch.cat([v.flatten() for v in state[key].values()]) for key in ("model", "ema")]
 
 
@@ -95,7 +95,7 @@ def test_a_lost_process_ends_the_run_with_a_sentence_and_it_goes_on(tmp_path):
     out = tmp_path / "run"
     run = start(tmp_path, 2, out, "adamw", 10**6, 0.02)
     waiting = time.monotonic() + 120
-    while not (out / "checkpoint.pt").exists() and time.monotonic() < waiting:
+    while not (out / "checkpoint.safetensors").exists() and time.monotonic() < waiting:
         time.sleep(0.2)
     ranks = subprocess.run(
         ["pgrep", "-P", str(run.pid)], capture_output=True, text=True, check=True
@@ -104,9 +104,9 @@ def test_a_lost_process_ends_the_run_with_a_sentence_and_it_goes_on(tmp_path):
     said = run.communicate(timeout=120)[0]
     assert run.returncode != 0
     assert "another process of this run has ended" in said
-    step = load_checkpoint(out / "checkpoint.pt")["step"]
+    step = load_checkpoint(out / "checkpoint.safetensors")["step"]
     assert step >= 10
     again = start(tmp_path, 2, out, "adamw", step + 10, 0)
     said = again.communicate(timeout=240)[0]
     assert again.returncode == 0, said
-    assert load_checkpoint(out / "checkpoint.pt")["step"] == step + 10
+    assert load_checkpoint(out / "checkpoint.safetensors")["step"] == step + 10

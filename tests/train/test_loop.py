@@ -49,14 +49,14 @@ def test_it_learns_logs_and_gives_the_average(tmp_path):
 def test_a_stopped_run_goes_on(tmp_path):
     whole = train(fresh(), loss, line, Plan(steps=40, **PLAN), tmp_path / "whole")
     train(fresh(), loss, line, Plan(steps=40, **PLAN), tmp_path / "parts", until=0.5)
-    assert load_checkpoint(tmp_path / "parts" / "checkpoint.pt")["step"] == 20
+    assert load_checkpoint(tmp_path / "parts" / "checkpoint.safetensors")["step"] == 20
     parts = train(fresh(), loss, line, Plan(steps=40, **PLAN), tmp_path / "parts")
     assert torch.equal(whole.weight, parts.weight)
 
 
 def test_time_ends_a_run(tmp_path):
     train(fresh(), loss, line, Plan(steps=10**9, minutes=0.01, **PLAN), tmp_path)
-    assert 0 < load_checkpoint(tmp_path / "checkpoint.pt")["step"] < 10**6
+    assert 0 < load_checkpoint(tmp_path / "checkpoint.safetensors")["step"] < 10**6
 
 
 def test_a_loss_that_is_not_finite_names_the_step(tmp_path):
@@ -74,9 +74,9 @@ def test_another_networks_checkpoint_is_refused(tmp_path):
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):
-    (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
-    with pytest.raises(TrainingError, match=r"checkpoint\.pt"):
-        load_checkpoint(tmp_path / "checkpoint.pt")
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"not a checkpoint")
+    with pytest.raises(TrainingError, match=r"checkpoint\.safetensors"):
+        load_checkpoint(tmp_path / "checkpoint.safetensors")
 
 
 def test_ema_follows_parameters_and_buffers():
@@ -133,21 +133,21 @@ def test_dropout_is_the_same_after_a_resume(tmp_path):
 )
 def test_no_memory_is_a_sentence_and_the_checkpoint_stays(tmp_path, error):
     def short(model, batch):
-        if batch["x"].sum() > 0 and (tmp_path / "checkpoint.pt").exists():
+        if batch["x"].sum() > 0 and (tmp_path / "checkpoint.safetensors").exists():
             raise error
         return loss(model, batch)
 
     plan = Plan(steps=100, save_every=7, **PLAN)
     with pytest.raises(TrainingError, match="memory ran out at step 7; the checkpoint of step 7"):
         train(fresh(), short, line, plan, tmp_path)
-    assert load_checkpoint(tmp_path / "checkpoint.pt")["step"] == 7
+    assert load_checkpoint(tmp_path / "checkpoint.safetensors")["step"] == 7
 
 
 def test_a_full_disk_is_a_sentence_and_the_checkpoint_stays(tmp_path):
     """The limit on a file's size stands in for the disk: the system refuses to write on."""
     import resource
 
-    path = tmp_path / "checkpoint.pt"
+    path = tmp_path / "checkpoint.safetensors"
     save_checkpoint(path, {"step": 1})
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, before[1]))
@@ -157,7 +157,7 @@ def test_a_full_disk_is_a_sentence_and_the_checkpoint_stays(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert load_checkpoint(path) == {"step": 1}
-    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.safetensors"]
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
@@ -183,7 +183,7 @@ def test_ten_kills(tmp_path):
         time.sleep(0.002)
         return loss(model, batch)
 
-    path, rng = tmp_path / "parts" / "checkpoint.pt", random.Random(0)
+    path, rng = tmp_path / "parts" / "checkpoint.safetensors", random.Random(0)
     for _ in range(10):
         before = path.stat().st_mtime_ns if path.exists() else 0
         child = os.fork()
