@@ -2,6 +2,7 @@
 
 Loading checks the format and every file's SHA-256; ``bundle.toml`` has its own in its first line,
 see :func:`sealed`. It knows no runtime: :mod:`edgepose.verify.golden` runs the golden pairs.
+A bundle may come from anywhere: what its files can do to the reader is bounded, see SECURITY.md.
 """
 
 from __future__ import annotations
@@ -9,20 +10,24 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
+from edgepose import onnx_wire
+from edgepose.archive import array_shapes
 from edgepose.errors import BundleError
+from edgepose.foreign import TOML_BYTES, decode_toml, inside, printable, read_bounded
 from edgepose.skeleton import SKELETONS, Skeleton, SkeletonSpec
 
 FORMAT = 2
 SHIPPED = Path(__file__).parent / "models" / "edgepose-s"
 
 _LARGEST = 4096  # pixels of an input's side
+_STAGES, _JOINTS = 16, 512
+_NETWORK_BYTES, _GOLDEN_BYTES = 2**29, 2**28
+_INPUT_BYTES = 2**29  # one person's crops of a stage, float32
 
 Triple = tuple[float, float, float]
 
@@ -103,16 +108,22 @@ class NetworkSpec:
     stage: int | None = None
 
 
-def _fault(m: BundleManifest) -> str | None:
+def _fault(m: BundleManifest, skeleton: Skeleton) -> str | None:
     """A value that no bundle can have, if there is one: it would fail, or estimate nonsense."""
-    if not m.stages:
-        return "has no stages"
+    if not 1 <= len(m.stages) <= _STAGES:
+        return f"has {len(m.stages) or 'no'} stages (1 to {_STAGES})"
+    if len(skeleton) > _JOINTS:
+        return f"has {len(skeleton)} joints (at most {_JOINTS})"
+    if not all(map(printable, (m.name, m.version, skeleton.name, *skeleton.joints))):
+        return "has a name that is too long or cannot be shown"
     p = m.pixels
     if not (_positive(p.scale) and all(map(_positive, p.std)) and all(map(math.isfinite, p.mean))):
         return "gives pixels a scale, mean or std that is not finite and positive"
     for number, stage in enumerate(m.stages, 1):
         if not 8 <= stage.size <= _LARGEST:
             return f"gives stage {number} an input of {stage.size} pixels (8 to {_LARGEST})"
+        if number > 1 and 12 * len(skeleton) * stage.size**2 > _INPUT_BYTES:
+            return f"gives stage {number} {len(skeleton)} crops of {stage.size} pixels, too many"
         if not (_positive(stage.extent) and stage.extent <= 100):
             return f"gives stage {number} an extent (σ) of {stage.extent} (above 0, at most 100)"
     if m.detector is not None:
@@ -125,24 +136,6 @@ def _fault(m: BundleManifest) -> str | None:
 
 def _positive(value: float) -> bool:
     return math.isfinite(value) and value > 0
-
-
-def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Shapes of an .npz's arrays, by name, from their heads. BundleError if it is broken."""
-    found = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
-                with archive.open(name) as stream:
-                    np.lib.format.read_magic(stream)
-                    found[name.removesuffix(".npy")] = np.lib.format.read_array_header_1_0(stream)[
-                        0
-                    ]
-    except (zipfile.BadZipFile, ValueError, OSError) as error:
-        raise BundleError(f"{path} holds no golden pairs ({error}); export the bundle again") from (
-            error
-        )
-    return found
 
 
 class _Format(msgspec.Struct):
@@ -168,7 +161,7 @@ class Bundle:
         self.folder = Path(folder) if folder is not None else SHIPPED
         path = self.folder / "bundle.toml"
         try:
-            content = path.read_bytes()
+            content = read_bounded(inside(self.folder, path.name), TOML_BYTES)
         except OSError as error:
             raise BundleError(
                 f"no bundle at {self.folder}: cannot read {path.name} ({error.strerror}); "
@@ -182,23 +175,25 @@ class Bundle:
             )
         try:
             # The format first: a newer bundle may hold fields that this version cannot know.
-            found = msgspec.toml.decode(content, type=_Format).format
+            found = decode_toml(content, _Format).format
             if found > FORMAT:
                 raise BundleError(
                     f"bundle {self.folder} has format {found}, newer than {FORMAT}, the newest "
                     "that this edgepose reads; upgrade edgepose or use an older bundle"
                 )
-            self.manifest = msgspec.toml.decode(content, type=BundleManifest)
-        except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
+            self.manifest = decode_toml(content, BundleManifest)
+        except (msgspec.MsgspecError, ValueError) as error:
             raise BundleError(f"{path} is not a valid bundle description: {error}") from error
         self.skeleton = self._skeleton()
         m = self.manifest
-        if fault := _fault(m):
+        if fault := _fault(m, self.skeleton):
             raise BundleError(f"bundle {self.folder} {fault}; export it again")
-        self._check(m.golden.file, m.golden.sha256)
+        self._check(m.golden.file, m.golden.sha256, _GOLDEN_BYTES)
         for spec in (*m.stages, m.detector):
             if spec is not None:
-                self._check(spec.file, spec.sha256)
+                network = self._check(spec.file, spec.sha256, _NETWORK_BYTES)
+                if fault := onnx_wire.fault(network):
+                    raise BundleError(f"{self.path(spec.file)} {fault}; use another bundle")
         self._check_golden()
 
     def _check_golden(self) -> None:
@@ -207,15 +202,21 @@ class Bundle:
         Pairs of another form are refused later, when they are run; absent ones too.
         """
         m, k = self.manifest, len(self.skeleton)
-        shapes = _shapes(self.path(m.golden.file))
+        path = self.path(m.golden.file)
+        try:
+            shapes = array_shapes(path, _GOLDEN_BYTES)
+        except (OSError, ValueError) as error:
+            raise BundleError(
+                f"{path} holds no golden pairs ({error}); export the bundle again"
+            ) from error
         for number, stage in enumerate(m.stages, 1):
-            side = shapes.get(f"input{number}", (0, 3, stage.size))[2]
+            side = (*shapes.get(f"input{number}", (0, 3, stage.size)), 0, 0, 0)[2]
             if side != stage.size:
                 raise BundleError(
                     f"bundle {self.folder} gives stage {number} an input of {stage.size} pixels, "
                     f"its network takes {side}; export it again"
                 )
-            rows = shapes.get(f"points{number}", (k, k))
+            rows = (*shapes.get(f"points{number}", (k, k)), 0, 0)
             joints = rows[1] if number == 1 else rows[0]
             if (joints != k) if number == 1 else (joints % k):
                 raise BundleError(
@@ -281,18 +282,27 @@ class Bundle:
         """Path of one of the bundle's files."""
         return self.folder / file
 
-    def _check(self, file: str, expected: str) -> None:
-        path = self.path(file)
-        if path.resolve().parent != self.folder.resolve():
-            raise BundleError(f"bundle {self.folder} names {file!r}, which is outside its folder")
+    def _check(self, file: str, expected: str, most: int) -> bytes:
+        """The content of one of the bundle's files, by its checksum the right one."""
         try:
-            found = hashlib.sha256(path.read_bytes()).hexdigest()
+            path = inside(self.folder, file)
+            if path.resolve().parent != self.folder.resolve():
+                raise OSError("it lies in a folder of its own")
+        except OSError:
+            raise BundleError(
+                f"bundle {self.folder} names {file!r}, which is outside its folder; use another "
+                "bundle"
+            ) from None
+        try:
+            content = read_bounded(path, most)
         except OSError as error:
             raise BundleError(
                 f"bundle {self.folder} lacks {file} ({error.strerror}); copy the bundle again"
             ) from error
+        found = hashlib.sha256(content).hexdigest()
         if found != expected:
             raise BundleError(
                 f"{path} is damaged: its SHA-256 is {found[:12]}…, the bundle says "
                 f"{expected[:12]}…; copy the bundle again"
             )
+        return content

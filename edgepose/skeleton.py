@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import DataError
+from edgepose.foreign import TOML_BYTES, decode_toml, read_bounded
 
 _FOLDER = Path(__file__).parent / "skeletons"
 
@@ -207,7 +208,7 @@ def skeleton_spec(skeleton: Skeleton) -> SkeletonSpec:
 def read_skeleton(path: Path) -> Skeleton:
     """Read a skeleton's TOML file; DataError says what is wrong with it."""
     try:
-        return msgspec.toml.decode(path.read_bytes(), type=SkeletonSpec).skeleton()
+        return decode_toml(read_bounded(path, TOML_BYTES), SkeletonSpec).skeleton()
     except OSError as error:
         raise DataError(f"cannot read skeleton {path} ({error.strerror}); check the path") from None
     except (msgspec.MsgspecError, ValueError) as error:

@@ -98,7 +98,7 @@ def test_every_file_is_checked(bundle):
 
 def test_any_flipped_byte_of_the_description_is_found_or_harmless(bundle, monkeypatch):
     # Only the description is at stake here; hashing the networks a thousand times takes long.
-    monkeypatch.setattr(Bundle, "_check", lambda *_: None)
+    monkeypatch.setattr(Bundle, "_check", lambda *_: b"")
     path = bundle / "bundle.toml"
     good, manifest = path.read_bytes(), Bundle(bundle).manifest
     first_line = good.index(b"\n") + 1

@@ -31,8 +31,9 @@ FLOORS = (
     ("crop",),
     ("sources", "output", "data"),
     ("geometry", "picture"),
-    ("types", "files", "_core", "_cuda", "_host"),
+    ("types", "files", "archive", "onnx_wire", "_core", "_cuda", "_host"),
     ("skeleton",),
+    ("foreign",),
     ("errors", "version"),
 )
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
