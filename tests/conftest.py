@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edgepose.bundle import Bundle
 from edgepose.skeleton import COCO17
 from edgepose.types import Person
 from tests import sanitized
@@ -60,6 +61,14 @@ def front_person(box, id=1, score=0.9) -> Person:
 def sample() -> Path:
     """The clip that ships."""
     return Path(str(resources.files("edgepose") / "assets" / "sample.mp4"))
+
+
+@pytest.fixture(scope="session")
+def two_stages(tmp_path_factory) -> Bundle:
+    """A bundle of two real stages, the second of random weights."""
+    from tests.two_stages import write_two_stages
+
+    return write_two_stages(tmp_path_factory.mktemp("two") / "bundle")
 
 
 def write_clip(path: Path, frames: int = 30, size=(160, 120), fps: float = 30.0) -> Path:

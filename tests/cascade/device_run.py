@@ -11,7 +11,7 @@ import sys
 import numpy as np
 
 from tests import sanitized
-from tests.cascade.made_up import Smooth, crowd, three_stages
+from tests.cascade.made_up import Smooth, crowd, made_up
 
 SIZES = [(96, 130), (64, 50), (150, 211)]  # height, width: memory for frames is made anew
 
@@ -27,7 +27,7 @@ def worst(frames: int) -> float:
     from edgepose.cuda.host import HostDevice
     from edgepose.types import Frame
 
-    rng, bundle = np.random.default_rng(0), three_stages()
+    rng, bundle = np.random.default_rng(0), made_up()
     host = HostCascade(bundle, Smooth())
     device = HostDevice("late", keep=False)
     cascade = DeviceCascade(bundle, HostDeviceBackend(device, Smooth()), persons=4, programs=2)

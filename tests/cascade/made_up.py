@@ -30,11 +30,11 @@ class Smooth:
         return network
 
 
-def three_stages() -> Bundle:
-    """The shipped bundle's pixels and skeleton, with three stages of ``SPECS``."""
+def made_up(stages: int = 3) -> Bundle:
+    """The shipped bundle's pixels and skeleton, with the first ``stages`` of ``SPECS``."""
     bundle = Bundle()
-    stages = [StageSpec(f"stage{n}.onnx", "", *spec) for n, spec in enumerate(SPECS, 1)]
-    bundle.manifest = msgspec.structs.replace(bundle.manifest, stages=stages)
+    specs = [StageSpec(f"stage{n}.onnx", "", *spec) for n, spec in enumerate(SPECS[:stages], 1)]
+    bundle.manifest = msgspec.structs.replace(bundle.manifest, stages=specs)
     return bundle
 
 

@@ -26,7 +26,7 @@ from edgepose.errors import BackendError
 from edgepose.geometry import denormalise, joint_boxes, refine, square_boxes
 from edgepose.skeleton import LSP14
 from edgepose.types import Frame
-from tests.cascade.made_up import SPECS, Smooth, crowd, three_stages
+from tests.cascade.made_up import SPECS, Smooth, crowd, made_up
 
 ORDERS = ("late", "soon", "random")
 TOLERANCE = 0.05  # pixels
@@ -36,7 +36,7 @@ HEIGHT, WIDTH = 96, 130  # rows of 390 bytes: no multiple of 4
 def device_cascade(order="late", bundle=None, networks=None, marks="launch", **options):
     device = HostDevice(order, marks=marks)
     backend = HostDeviceBackend(device, networks or Smooth())
-    return DeviceCascade(bundle or three_stages(), backend, **options)
+    return DeviceCascade(bundle or made_up(), backend, **options)
 
 
 def pictures(n, seed=0, height=HEIGHT, width=WIDTH):
@@ -60,7 +60,7 @@ def same(found, wanted, tolerance=TOLERANCE):
 
 @pytest.fixture(scope="module")
 def host():
-    return HostCascade(three_stages(), Smooth())
+    return HostCascade(made_up(), Smooth())
 
 
 @pytest.mark.parametrize(

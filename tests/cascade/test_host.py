@@ -12,11 +12,10 @@ import pytest
 
 import edgepose
 from edgepose.backends import open_backend
-from edgepose.bundle import Bundle
 from edgepose.cascade.host import HostCascade
 from edgepose.crop.reference import weights
 from edgepose.types import Frame
-from tests.cascade.made_up import Smooth, three_stages
+from tests.cascade.made_up import Smooth, made_up
 
 # The man, the same one badly framed, and a box half outside, in a frame of 270 x 480.
 BOXES = np.array([[57, 78, 144, 295], [30, 110, 150, 260], [-40, 200, 90, 420]], np.float32)
@@ -32,8 +31,8 @@ def frame(sample):
 
 
 @pytest.fixture(scope="module")
-def cascade():
-    return edgepose.load(threads=1)
+def cascade(two_stages):
+    return HostCascade(two_stages, open_backend("onnxruntime", 1))
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +89,7 @@ def test_against_float64(cascade, frame, poses):
 
 
 def test_three_made_up_stages_against_float64(frame):
-    bundle = three_stages()
+    bundle = made_up()
     cascade = HostCascade(bundle, Smooth())
     poses = cascade(frame, BOXES)
     assert len(poses.stages) == 3
@@ -176,9 +175,8 @@ def test_the_frame_is_not_touched(cascade, frame):
     np.testing.assert_array_equal(frame, before)
 
 
-def test_the_first_stages_alone(frame, poses):
-    bundle = Bundle()
-    one = HostCascade(bundle, open_backend("onnxruntime", 1), stages=1)
+def test_the_first_stages_alone(two_stages, frame, poses):
+    one = HostCascade(two_stages, open_backend("onnxruntime", 1), stages=1)
     got = one(frame, BOXES)
     assert len(got.stages) == 1
     np.testing.assert_allclose(got.joints, poses.stages[0], atol=0.01)
@@ -237,7 +235,7 @@ class Gates:
 @pytest.fixture
 def gated():
     before, gates = set(stage_threads()), Gates()
-    cascade = HostCascade(Bundle(), gates)
+    cascade = HostCascade(made_up(2), gates)
     yield cascade, gates
     for gate in gates.gates.values():
         gate.release(100)
@@ -263,7 +261,7 @@ def test_stage_two_of_a_frame_runs_beside_stage_one_of_the_next(gated, frame):
     assert gates.inside == {"stage1", "stage2"}
     gates.gates["stage1"].release()
     gates.gates["stage2"].release(2)
-    plain = HostCascade(Bundle(), Smooth())
+    plain = HostCascade(made_up(2), Smooth())
     for pending, box in ((first, BOXES[:1]), (second, BOXES[1:2])):
         np.testing.assert_array_equal(pending.result().joints, plain(frame, box).joints)
 
@@ -311,7 +309,7 @@ def test_bad_frame_index(cascade, frame, index):
 
 def test_workers_end_when_nobody_holds_the_cascade(frame):
     others = set(stage_threads())
-    cascade = HostCascade(Bundle(), Smooth())
+    cascade = HostCascade(made_up(2), Smooth())
     pending = cascade.submit(frames_of(frame), BOXES, np.zeros(3, np.int64))
     assert len(pending.result()) == 3
     assert cascade.depth == 2
@@ -326,7 +324,7 @@ def test_workers_end_when_nobody_holds_the_cascade(frame):
 
 
 def test_a_closed_cascade_takes_nothing_more(frame):
-    cascade = HostCascade(Bundle(), Smooth())
+    cascade = HostCascade(made_up(2), Smooth())
     cascade.close()
     cascade.close()
     with pytest.raises(RuntimeError, match="have been closed"):

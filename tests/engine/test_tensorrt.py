@@ -93,7 +93,8 @@ def test_why_a_call_failed(gpu, bundle):
     network(crops(bundle, 1))
 
 
-def test_later_stages_take_rows_of_joints(gpu, bundle):
+def test_later_stages_take_rows_of_joints(gpu, two_stages):
+    bundle = two_stages
     spec, k = bundle.manifest.stages[-1], len(bundle.skeleton)
     network = TensorRt(recipe=EngineRecipe(batch="1:1:2", precision="fp32")).load(bundle, "stage2")
     batch = np.random.default_rng(1).normal(0, 0.5, (3 * k, 3, spec.size, spec.size))
