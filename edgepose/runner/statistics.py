@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
+from edgepose.types import Float
+
 _WINDOW = 20_000
+_IDS = 256  # persons of a source that are remembered, so that none is counted twice
 
 
 class Timing(NamedTuple):
@@ -23,8 +25,25 @@ class Timing(NamedTuple):
     p99: float
 
 
-def _samples() -> deque[float]:
-    return deque(maxlen=_WINDOW)
+class Samples:
+    """The last 20 000 seconds of something, in memory that does not grow."""
+
+    def __init__(self) -> None:
+        self._ring = np.full(_WINDOW, np.nan, np.float32)
+        self._added = 0
+
+    def __len__(self) -> int:
+        return min(self._added, _WINDOW)
+
+    def add(self, seconds: float) -> None:
+        """Take one more; the oldest makes room."""
+        self._ring[self._added % _WINDOW] = seconds
+        self._added += 1
+
+    @property
+    def values(self) -> Float:
+        """(n,) float32 seconds, in no order."""
+        return self._ring[: len(self)]
 
 
 @dataclass
@@ -37,14 +56,20 @@ class SourceStats:
     state: str = "opening"
     reconnects: int = 0
     stalls: int = 0
-    people: set[int] = field(default_factory=set)
-    ages: deque[float] = field(default_factory=_samples, repr=False)
+    people: int = 0
+    ages: Samples = field(default_factory=Samples, repr=False)
+    _ids: deque[int] = field(default_factory=lambda: deque(maxlen=_IDS), repr=False)
 
     def age(self, percent: float) -> float:
         """A percentile of the frames' ages when their outputs were complete, milliseconds."""
-        if not self.ages:
-            return 0.0
-        return float(np.percentile(np.fromiter(self.ages, np.float64), percent)) * 1e3
+        return float(np.percentile(self.ages.values, percent)) * 1e3 if self.ages else 0.0
+
+    def saw(self, ids: list[int]) -> None:
+        """Count whoever is new among ``ids``."""
+        for number in ids:
+            if number not in self._ids:
+                self._ids.append(number)
+                self.people += 1
 
 
 class Stats:
@@ -60,7 +85,7 @@ class Stats:
         self.sources = [SourceStats(name) for name in names]
         self._started: float | None = None
         self._ended: float | None = None
-        self._steps: dict[str, deque[float]] = {}
+        self._steps: dict[str, Samples] = {}
 
     def start(self) -> None:
         """Start the clock of the frame rate."""
@@ -74,10 +99,12 @@ class Stats:
         self.frames += 1
         own = self.sources[source]
         own.frames += 1
-        own.people.update(ids)
-        own.ages.append(self._ended - captured)
+        own.saw(ids)
+        own.ages.add(self._ended - captured)
         for step, value in seconds.items():
-            self._steps.setdefault(step, _samples()).append(value)
+            if step not in self._steps:
+                self._steps[step] = Samples()
+            self._steps[step].add(value)
 
     @property
     def dropped(self) -> int:
@@ -87,7 +114,7 @@ class Stats:
     @property
     def people(self) -> int:
         """How many persons were followed, those of several sources counted separately."""
-        return sum(len(source.people) for source in self.sources)
+        return sum(source.people for source in self.sources)
 
     @property
     def elapsed(self) -> float:
@@ -103,11 +130,13 @@ class Stats:
 
     def timings(self) -> list[Timing]:
         """One row per step, in the order of first sight, and the frame's age when it is done."""
-        ages = [age for source in self.sources for age in source.ages]
-        rows: list[tuple[str, Sequence[float]]] = [*self._steps.items(), ("frame age", ages)]
-        return [_timing(step, samples) for step, samples in rows if samples]
+        ages = np.concatenate([source.ages.values for source in self.sources])
+        rows = [(step, samples.values) for step, samples in self._steps.items()]
+        return [
+            _timing(step, values) for step, values in [*rows, ("frame age", ages)] if len(values)
+        ]
 
 
-def _timing(step: str, samples: Sequence[float]) -> Timing:
-    ms = np.percentile(np.fromiter(samples, np.float64), (50, 95, 99)) * 1e3
-    return Timing(step, len(samples), *(float(v) for v in ms))
+def _timing(step: str, values: Float) -> Timing:
+    ms = np.percentile(values, (50, 95, 99)).astype(np.float64) * 1e3
+    return Timing(step, len(values), *(float(v) for v in ms))

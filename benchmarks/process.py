@@ -1,0 +1,36 @@
+"""What Linux says of a process that runs, and the program as a process with ages noted."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Held(NamedTuple):
+    """Bytes of memory, and the number of descriptors and threads."""
+
+    memory: int
+    descriptors: int
+    threads: int
+
+
+def held(pid: int) -> Held:
+    """What process ``pid`` holds now."""
+    home = Path(f"/proc/{pid}")
+    pages = int((home / "statm").read_text().split()[1])
+    return Held(
+        pages * _PAGE, len(list((home / "fd").iterdir())), len(list((home / "task").iterdir()))
+    )
+
+
+def start(arguments: Sequence[object], log: Path) -> subprocess.Popen[bytes]:
+    """``edgepose-run`` with ``--ages``; what it says goes to ``log``."""
+    command = [sys.executable, "-m", "benchmarks.ages", *map(str, arguments)]
+    with log.open("wb") as out:
+        return subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
