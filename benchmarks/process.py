@@ -6,9 +6,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
+CLIP = Path(str(resources.files("edgepose") / "assets" / "sample.mp4"))
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 

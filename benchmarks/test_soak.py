@@ -9,13 +9,12 @@ from __future__ import annotations
 import os
 import signal
 import time
-from importlib import resources
 
 import cv2
 import numpy as np
 
 from benchmarks.ages import read
-from benchmarks.process import Held, held, start
+from benchmarks.process import CLIP, Held, held, start
 from benchmarks.viewer import Viewer, port_of
 
 SECONDS = float(os.environ.get("EDGEPOSE_SOAK_SECONDS", "90"))
@@ -25,7 +24,7 @@ _EVERY, _VISIT = 60.0, 10.0
 
 def slow_clip(path, size=(360, 640), fps=10.0):
     """The sample, small and slow, so that a core is not half busy."""
-    capture = cv2.VideoCapture(str(resources.files("edgepose") / "assets" / "sample.mp4"))
+    capture = cv2.VideoCapture(str(CLIP))
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
     while (frame := capture.read()[1]) is not None:
         writer.write(cv2.resize(frame, size, interpolation=cv2.INTER_AREA))
