@@ -1,4 +1,4 @@
-"""What Linux says of a process that runs, and the program as a process with ages noted."""
+"""For long runs: the program as a process, what Linux says of it, and clips that play slowly."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
+
+import cv2
 
 CLIP = Path(str(resources.files("edgepose") / "assets" / "sample.mp4"))
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -36,3 +38,14 @@ def start(arguments: Sequence[object], log: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "benchmarks.ages", *map(str, arguments)]
     with log.open("wb") as out:
         return subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
+
+
+def retimed(path: Path, size: tuple[int, int], fps: float) -> Path:
+    """The sample at ``path``, scaled to ``size`` (width, height) and played at ``fps``."""
+    capture = cv2.VideoCapture(str(CLIP))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
+    while (frame := capture.read()[1]) is not None:
+        writer.write(cv2.resize(frame, size, interpolation=cv2.INTER_AREA))
+    writer.release()
+    capture.release()
+    return path

@@ -10,11 +10,10 @@ import os
 import signal
 import time
 
-import cv2
 import numpy as np
 
 from benchmarks.ages import read
-from benchmarks.process import CLIP, Held, held, start
+from benchmarks.process import Held, held, retimed, start
 from benchmarks.viewer import Viewer, port_of
 
 SECONDS = float(os.environ.get("EDGEPOSE_SOAK_SECONDS", "90"))
@@ -22,19 +21,12 @@ WARM, WINDOW = max(30.0, SECONDS / 30), SECONDS / 6
 _EVERY, _VISIT = 60.0, 10.0
 
 
-def slow_clip(path, size=(360, 640), fps=10.0):
-    """The sample, small and slow, so that a core is not half busy."""
-    capture = cv2.VideoCapture(str(CLIP))
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
-    while (frame := capture.read()[1]) is not None:
-        writer.write(cv2.resize(frame, size, interpolation=cv2.INTER_AREA))
-    writer.release()
-    capture.release()
-    return path
-
-
 def test_an_hour_leaves_nothing_behind(benchmark, tmp_path):
-    clip, ages, log = slow_clip(tmp_path / "slow.mp4"), tmp_path / "ages", tmp_path / "log"
+    clip, ages, log = (
+        retimed(tmp_path / "slow.mp4", (360, 640), 10.0),
+        tmp_path / "ages",
+        tmp_path / "log",
+    )
     outputs = ["--json", tmp_path / "p.jsonl", "--csv", tmp_path / "p.csv"]
     outputs += ["--out", tmp_path / "o.mp4", "--serve", 0, "--ages", ages]
     seen: list[tuple[float, Held]] = []
