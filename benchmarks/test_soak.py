@@ -17,7 +17,7 @@ from benchmarks.process import Held, held, retimed, start
 from benchmarks.viewer import Viewer, port_of
 
 SECONDS = float(os.environ.get("EDGEPOSE_SOAK_SECONDS", "90"))
-WARM, WINDOW = max(30.0, SECONDS / 30), SECONDS / 6
+WARM, WINDOW = max(30.0, SECONDS / 12), SECONDS / 6
 _EVERY, _VISIT = 60.0, 10.0
 
 
