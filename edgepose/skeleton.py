@@ -229,6 +229,12 @@ def load_skeleton(name: str) -> Skeleton:
     )
 
 
+def skeleton_of_size(joints: int) -> Skeleton | None:
+    """The one skeleton that ships of that many joints; None where there is none, or more."""
+    fitting = [s for s in map(load_skeleton, shipped_skeletons()) if len(s) == joints]
+    return fitting[0] if len(fitting) == 1 else None
+
+
 def shipped_skeletons() -> list[str]:
     """Names that :func:`load_skeleton` knows."""
     return [*SKELETONS, *sorted(path.stem for path in _FOLDER.glob("*.toml"))]

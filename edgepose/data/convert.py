@@ -11,15 +11,15 @@ from pathlib import Path
 import msgspec
 
 from edgepose.data.formats import READERS, Annotation
-from edgepose.data.records import Pictures, Record, record_fault, set_skeleton
+from edgepose.data.records import Pictures, Record, record_fault, skeleton_beside
 from edgepose.errors import DataError
 from edgepose.files import write_whole
 from edgepose.picture import decode_picture
-from edgepose.skeleton import LSP14, Skeleton, skeleton_spec
+from edgepose.skeleton import Skeleton, skeleton_spec
 
 
 def convert(source: Path, kind: str, images: Path, out: Path, val: float) -> tuple[int, int]:
-    """Write OUT.jsonl, OUT.tar and, but for LSP's joints, OUT.skeleton.toml.
+    """Write OUT.jsonl, OUT.tar and OUT.skeleton.toml.
 
     ``kind`` is one of ``READERS``; ``images`` the folder of the pictures; ``val`` the share of the
     pictures that become split "val", chosen by their names. Gives the numbers of persons and
@@ -39,8 +39,7 @@ def convert(source: Path, kind: str, images: Path, out: Path, val: float) -> tup
         if not lines:
             raise DataError(f"{source} holds no person with a labelled joint; check the file")
         out.with_suffix(".tar.part").replace(out.with_suffix(".tar"))
-        if skeleton != LSP14:
-            _write_skeleton(skeleton, out.with_suffix(".skeleton.toml"))
+        _write_skeleton(skeleton, out.with_suffix(".skeleton.toml"))
         write_whole(out.with_suffix(".jsonl"), b"\n".join(lines) + b"\n")
     except OSError as error:
         raise DataError(f"cannot write {out} ({error.strerror}); mend that and try again") from None
@@ -51,8 +50,8 @@ def convert(source: Path, kind: str, images: Path, out: Path, val: float) -> tup
 
 def faults(path: Path) -> Iterator[str]:
     """What is wrong with an annotation file of ours, line by line, pictures included."""
-    skeleton, decoder = set_skeleton(path), msgspec.json.Decoder(Record)
-    sizes = dict[str, tuple[int, int]]()
+    skeleton: Skeleton | None = None
+    decoder, sizes = msgspec.json.Decoder(Record), dict[str, tuple[int, int]]()
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
@@ -63,23 +62,31 @@ def faults(path: Path) -> Iterator[str]:
         for number, line in enumerate(lines, 1):
             try:
                 record = decoder.decode(line)
-                fault = record_fault(record, skeleton)
-                if record.image not in sizes:
-                    height, width = pictures.decode(record.image).shape[:2]
-                    sizes[record.image] = (width, height)
             except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                fault = f"is not a valid annotation: {error}"
-            except DataError as error:
-                fault = f"has no picture: {error}"
-            else:
-                if fault is None and sizes[record.image] != (record.width, record.height):
-                    width, height = sizes[record.image]
-                    fault = (
-                        f"says {record.image} is {record.width} x {record.height} pixels, it is "
-                        f"{width} x {height}"
-                    )
+                yield f"{path} line {number} is not a valid annotation: {error}"
+                continue
+            skeleton = skeleton or skeleton_beside(path, len(record.joints), number)
+            fault = record_fault(record, skeleton) or _picture_fault(record, pictures, sizes)
             if fault:
                 yield f"{path} line {number} {fault}"
+
+
+def _picture_fault(
+    record: Record, pictures: Pictures, sizes: dict[str, tuple[int, int]]
+) -> str | None:
+    """What is wrong with a record's picture; ``sizes`` (width, height) are those seen before."""
+    if record.image not in sizes:
+        try:
+            height, width = pictures.decode(record.image).shape[:2]
+        except DataError as error:
+            return f"has no picture: {error}"
+        sizes[record.image] = (width, height)
+    width, height = sizes[record.image]
+    if (width, height) == (record.width, record.height):
+        return None
+    return (
+        f"says {record.image} is {record.width} x {record.height} pixels, it is {width} x {height}"
+    )
 
 
 def _add(tar: tarfile.TarFile, images: Path, person: Annotation, source: Path) -> tuple[int, int]:

@@ -3,7 +3,8 @@
 A line has ``image``, ``width``, ``height``, ``joints`` (each ``[x, y, v]`` in pixels; v 0 is not
 labelled, 1 hidden, 2 visible), ``person_box`` (tight around the labelled joints) and optionally
 ``boxes``, ``true_box``, ``true_boxes``, ``label``, ``weight`` and ``split``. The joints are
-those of the skeleton in ``NAME.skeleton.toml`` beside it; without one, the fourteen of LSP.
+those of the skeleton in ``NAME.skeleton.toml`` beside it; without one, of that which ships with
+as many joints as the first line has (14: LSP's, 17: COCO's, 21: a hand's).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from edgepose.errors import DataError
 from edgepose.geometry import person_boxes
 from edgepose.picture import decode_picture
-from edgepose.skeleton import LSP14, Skeleton, read_skeleton
+from edgepose.skeleton import Skeleton, read_skeleton, skeleton_of_size
 
 
 class _Splittable(Protocol):
@@ -68,9 +69,25 @@ class Record(msgspec.Struct, frozen=True):
 
 
 def set_skeleton(path: Path | str) -> Skeleton:
-    """The skeleton of an annotation file; DataError if its description is not valid."""
+    """The skeleton of an annotation file; DataError if it cannot be told, or is not valid."""
+    first = next(decoded_lines(path, Record), None)
+    if first is None:
+        raise DataError(f"{path} holds no annotation; check the path")
+    return skeleton_beside(path, len(first.joints))
+
+
+def skeleton_beside(path: Path | str, joints: int, line: int = 1) -> Skeleton:
+    """What describes the set ``path``, or ships with as many ``joints`` as its ``line`` has."""
     beside = Path(path).with_suffix(".skeleton.toml")
-    return read_skeleton(beside) if beside.is_file() else LSP14
+    if beside.is_file():
+        return read_skeleton(beside)
+    known = skeleton_of_size(joints)
+    if known is None:
+        raise DataError(
+            f"{path} line {line} has {joints} joints, and not one skeleton that ships; put the "
+            "set's own beside it, as NAME.skeleton.toml"
+        )
+    return known
 
 
 def load_records(path: Path | str, split: str | None = None) -> list[Record]:

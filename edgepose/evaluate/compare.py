@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edgepose.errors import DataError
 from edgepose.evaluate.estimates import Estimates
 from edgepose.evaluate.metrics import hits, limb_joints
-from edgepose.skeleton import COCO17, LSP14, Skeleton
+from edgepose.skeleton import Skeleton, skeleton_of_size
 from edgepose.types import Float
 
 _DRAWS = 2000
@@ -85,8 +85,8 @@ def read_predictions(path: Path, estimates: Estimates) -> Float:
     """A peer's joints (n, k, 2) for the persons of ``estimates``, NaN where it gives none.
 
     Lines as ``edgepose-eval --predictions`` writes them; of several stages "final" counts. Joints
-    in the bundle's order, or in that of COCO-17 or LSP-14, by their number. DataError names file
-    and line, or that it speaks of none of the persons.
+    in the bundle's order, or that of the skeleton that ships with as many. DataError names file and
+    line, or that it speaks of none of the persons.
     """
     skeleton = estimates.skeleton
     place = {index: i for i, index in enumerate(estimates.index)}
@@ -119,7 +119,7 @@ def _lines(path: Path) -> Sequence[bytes]:
 
 
 def _skeleton(count: int, own: Skeleton, where: str) -> Skeleton:
-    for skeleton in (own, COCO17, LSP14):
-        if len(skeleton) == count:
-            return skeleton
+    skeleton = own if len(own) == count else skeleton_of_size(count)
+    if skeleton is not None:
+        return skeleton
     raise DataError(f"{where} has {count} joints, expected {len(own)}, those of {own.name}")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgepose.cascade.device import DeviceCascade
 from edgepose.cascade.host import HostCascade
-from edgepose.data.records import Pictures, Record, set_skeleton
+from edgepose.data.records import Pictures, Record, skeleton_beside
 from edgepose.errors import DataError
 from edgepose.geometry import box_iou
 from edgepose.people.detector import PersonDetector
@@ -67,6 +67,15 @@ def estimate(
     scores = [np.full(shape, np.nan, np.float32) for _ in cascade.specs]
     overlap = np.ones(n, np.float32)
     places: dict[str, list[int]] = {}
+    # The truth in the order of the bundle's skeleton; a joint that the data does not know is as if
+    # nobody had labelled it.
+    data = skeleton_beside(pictures.annotations, len(samples[0][1].joints))
+    order = skeleton.indices_in(data)
+    if (order < 0).all():
+        raise DataError(
+            f"{pictures.annotations} and the bundle, {skeleton.name}, share no joint; take a "
+            "bundle of the data's skeleton"
+        )
     for place, (_, record) in enumerate(samples):
         places.setdefault(record.image, []).append(place)
     for image, group in places.items():
@@ -82,14 +91,6 @@ def estimate(
         for s in range(len(stages)):
             stages[s][chosen], scores[s][chosen] = poses.stages[s], poses.stage_scores[s]
         advance(len(group))
-    # The truth in the order of the bundle's skeleton; a joint that the data does not know is as if
-    # nobody had labelled it.
-    order = skeleton.indices_in(set_skeleton(pictures.annotations))
-    if (order < 0).all():
-        raise DataError(
-            f"{pictures.annotations} and the bundle, {skeleton.name}, share no joint; take a "
-            "bundle of the data's skeleton"
-        )
     return Estimates(
         skeleton,
         [index for index, _ in samples],

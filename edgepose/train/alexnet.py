@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edgepose.train.networks import Crops, StageNet
 from edgepose.train.recipe import Kind
+from edgepose.train.stage_net import Crops, StageNet
 
 SIZE = 220  # side of the paper's input, pixels
 

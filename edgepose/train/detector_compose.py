@@ -14,15 +14,15 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from edgepose.crop import crop
 from edgepose.train.augment import MEAN
+from edgepose.train.detector_board import MAX_IGNORE, Board, mirrored, solid
 from edgepose.train.detector_data import Float, Source, box_rows, free_patches, overlap_share
-from edgepose.train.detector_light import tinted
+from edgepose.train.detector_light import degraded, tinted
+from edgepose.train.detector_turn import turn, widen
 
 _GREY = MEAN[0]  # normalises to 0: it also pads a letterboxed frame
-_MAX_TRUTH, _MAX_IGNORE = 16, 16
 
 
 class Composer:
@@ -44,13 +44,13 @@ class Composer:
         if empty or (empty is None and rng.random() < 0.08):
             canvas = self._background()
             self._strew(canvas, int(rng.integers(1, 7)))
-            return self._degrade(canvas), box_rows([]), box_rows([])
-        board = _Board(size)
+            return degraded(canvas, rng), box_rows([]), box_rows([])
+        board = Board(size)
         if rng.random() < 0.5:
             source = self._pick()
             canvas = self._blurred(source) if rng.random() < 0.6 else self._background()
             wide = rng.random() < 0.75
-            scene = self._turn(self._widen(source) if wide else source)
+            scene = turn(widen(source, rng) if wide else source, rng)
             person = scene.persons[rng.integers(len(scene.persons))]
             side = float(max(person[2:] - person[:2]))
             low, high = (0.15, 0.9) if wide else (0.35, 1.25)
@@ -72,8 +72,8 @@ class Composer:
         persons, unsure = board.labels()
         if rng.random() < 0.5:
             canvas = canvas[:, :, ::-1]
-            persons, unsure = _mirrored(persons, size), _mirrored(unsure, size)
-        return self._padded(self._degrade(np.ascontiguousarray(canvas)), persons, unsure)
+            persons, unsure = mirrored(persons, size), mirrored(unsure, size)
+        return self._padded(degraded(np.ascontiguousarray(canvas), rng), persons, unsure)
 
     def _padded(self, canvas: Float, persons: Float, unsure: Float) -> tuple[Float, Float, Float]:
         """Cover two sides of some canvases with the grey that letterboxes a frame."""
@@ -91,17 +91,17 @@ class Composer:
         left = overlap_share(persons, frame[None])[:, 0]
         cut = np.clip(persons, low, high)
         unsure = np.concatenate((cut[(left < 0.45) & (left > 0.05)], np.clip(unsure, low, high)))
-        return canvas, cut[left >= 0.45], _solid(unsure)[:_MAX_IGNORE]
+        return canvas, cut[left >= 0.45], solid(unsure)[:MAX_IGNORE]
 
     def _pick(self) -> Source:
         return self.sources[self.peopled[self.random.integers(len(self.peopled))]]
 
-    def _add(self, canvas: Float, board: _Board, count: int) -> None:
+    def _add(self, canvas: Float, board: Board, count: int) -> None:
         """Paste ``count`` windows around persons, of any scale, where they cover little."""
         rng, size = self.random, self.size
         for _ in range(count):
             wide = rng.random() < 0.4
-            scene = self._turn(self._widen(self._pick()) if wide else self._pick())
+            scene = turn(widen(self._pick(), rng) if wide else self._pick(), rng)
             h, w = scene.picture.shape[:2]
             person = scene.persons[rng.integers(len(scene.persons))]
             extent = person[2:] - person[:2]
@@ -122,7 +122,7 @@ class Composer:
                     break
 
     def _paste(
-        self, canvas: Float, board: _Board, scene: Source, window: Float, corner: Any, zoom: float
+        self, canvas: Float, board: Board, scene: Source, window: Float, corner: Any, zoom: float
     ) -> None:
         """Scale ``window`` of a scene by ``zoom`` and lay it down at ``corner`` (x, y) pixels."""
         stretch = np.exp(self.random.normal(0, 0.06, 2)) * zoom
@@ -172,63 +172,6 @@ class Composer:
         y = np.minimum(np.arange(h) + 0.5, h - np.arange(h) - 0.5) / width
         return np.asarray(np.clip(np.minimum(x[None], y[:, None]), 0, 1), np.float32)
 
-    def _widen(self, source: Source) -> Source:
-        """Continue a picture's person-free margins, mirrored to and fro, without a seam."""
-        h, w = source.picture.shape[:2]
-        taken = np.concatenate((source.persons, source.unsure))
-        # Fingers and hair reach beyond the boxes.
-        low, high = taken[:, :2].min(0) - 3, taken[:, 2:].max(0) + 3
-        columns, left = self._beyond(w, int(low[0]), int(w - high[0]))
-        rows, top = self._beyond(h, int(low[1]), int(h - high[1]))
-        picture = source.picture[rows][:, columns]
-        shift = np.array([left, top, left, top], np.float32)
-        moved = (source.persons + shift, source.unsure + shift, source.annotated + shift)
-        return Source(source.name, picture, *moved)
-
-    def _beyond(self, side: int, before: int, behind: int) -> tuple[NDArray[np.intp], int]:
-        """Source positions along a side that is continued at both ends, and by how much in front.
-
-        ``before`` and ``behind`` are the widths of the margins to continue, in pixels.
-        """
-        reach = [
-            int(self.random.uniform(0, min(side, 5 * m))) if m >= 8 else 0 for m in (before, behind)
-        ]
-        front = _to_and_fro(reach[0], before)[::-1]
-        back = side - 1 - _to_and_fro(reach[1], behind)
-        return np.concatenate((front, np.arange(side), back)), reach[0]
-
-    def _turn(self, source: Source) -> Source:
-        """Rotate some pictures a little, a few by any angle; boxes by their inscribed ellipse."""
-        rng = self.random
-        chance = rng.random()
-        if chance > 0.25:
-            return source
-        angle = rng.normal(0, 12) if chance > 0.04 else rng.uniform(-100, 100)
-        h, w = source.picture.shape[:2]
-        matrix = cv2.getRotationMatrix2D((w / 2, h / 2), angle, 1.0)
-        picture = cv2.warpAffine(
-            source.picture, matrix, (w, h), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
-        c, s = abs(np.cos(np.radians(angle))), abs(np.sin(np.radians(angle)))
-
-        def turned(boxes: Float) -> Float:
-            centre = (boxes[:, :2] + boxes[:, 2:]) / 2 @ matrix[:, :2].T + matrix[:, 2]
-            half = (boxes[:, 2:] - boxes[:, :2]) / 2
-            rx = np.hypot(half[:, 0] * c, half[:, 1] * s)
-            ry = np.hypot(half[:, 0] * s, half[:, 1] * c)
-            out = np.stack(
-                (centre[:, 0] - rx, centre[:, 1] - ry, centre[:, 0] + rx, centre[:, 1] + ry), 1
-            )
-            return np.asarray(np.clip(out, 0, [w, h, w, h]), np.float32)
-
-        return Source(
-            source.name,
-            np.asarray(picture, np.uint8),
-            turned(source.persons),
-            turned(source.unsure),
-            turned(source.annotated),
-        )
-
     def _blurred(self, source: Source) -> Float:
         """The picture itself, too blurred to know anybody in it, over the whole canvas."""
         h, w = source.picture.shape[:2]
@@ -277,7 +220,7 @@ class Composer:
         out: Float = crop(self.sources[patch.source].picture, box[None], (h, w))[0]
         return out[:, :, ::-1].copy() if rng.random() < 0.5 else out
 
-    def _strew(self, canvas: Float, count: int, board: _Board | None = None) -> None:
+    def _strew(self, canvas: Float, count: int, board: Board | None = None) -> None:
         """Lay down person-free patches and plain shapes, of the sizes that persons have."""
         rng, size = self.random, self.size
         for _ in range(count):
@@ -312,83 +255,3 @@ class Composer:
             width = int(rng.integers(1, max(2, (x1 - x0) // 4 + 2)))
             cv2.line(image, (x0, y0), (x1, y1), colour.tolist(), width, cv2.LINE_AA)
         canvas[:] = image.transpose(2, 0, 1)
-
-    def _degrade(self, canvas: Float) -> Float:
-        """Colour, blur, noise and compression of cameras."""
-        rng, size = self.random, self.size
-        if rng.random() < 0.8:
-            canvas = tinted(canvas, rng)
-        if rng.random() < 0.1:
-            canvas = np.broadcast_to(canvas.mean(0, keepdims=True), canvas.shape)
-        if rng.random() < 0.2:
-            image = np.ascontiguousarray(canvas.transpose(1, 2, 0))
-            if rng.random() < 0.5:
-                image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.5))
-            else:
-                side = int(size * rng.uniform(0.4, 0.8))
-                small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
-                image = cv2.resize(small, (size, size), interpolation=cv2.INTER_LINEAR)
-            canvas = image.transpose(2, 0, 1)
-        if rng.random() < 0.2:
-            noise = rng.standard_normal(canvas.shape, np.float32)
-            canvas = canvas + noise * np.float32(rng.uniform(2, 14))
-        canvas = np.clip(canvas, 0, 255)
-        if rng.random() < 0.12:
-            image = np.ascontiguousarray(canvas.transpose(1, 2, 0)).astype(np.uint8)
-            quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 80))]
-            encoded = cv2.imencode(".jpg", image, quality)[1]
-            canvas = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR)).transpose(2, 0, 1)
-        return np.ascontiguousarray(canvas, np.float32)
-
-
-def _to_and_fro(count: int, margin: int) -> NDArray[np.intp]:
-    """0, 1, …, margin - 1, margin - 1, …, 1, 0, 0, 1, … in all ``count`` numbers."""
-    phase = np.arange(count) % (2 * max(margin, 1))
-    return np.minimum(phase, 2 * margin - 1 - phase)
-
-
-def _mirrored(boxes: Float, size: int) -> Float:
-    out: Float = boxes.copy()
-    out[:, [0, 2]] = size - boxes[:, [2, 0]]
-    return out
-
-
-def _solid(boxes: Float) -> Float:
-    """The boxes that are not empty."""
-    return np.asarray(boxes[(boxes[:, :2] < boxes[:, 2:]).all(1)], np.float32)
-
-
-class _Board:
-    """What is visible of every person on a canvas while more is laid over it."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.boxes = np.zeros((0, 4), np.float32)
-        self.visible = np.zeros(0, np.float32)  # share of the whole person's box
-        self.unsure = np.zeros((0, 4), np.float32)
-
-    def hides(self, place: Any, limit: float = 0.35) -> bool:
-        """Whether something laid at ``place`` (4,) would cover much of a person."""
-        return bool(len(self.boxes) and (overlap_share(self.boxes, box_rows(place)) > limit).any())
-
-    def cover(self, place: Float) -> None:
-        """Note that ``place`` (4,) was painted over."""
-        self.visible = self.visible * (1 - overlap_share(self.boxes, box_rows(place))[:, 0])
-        self.unsure = self.unsure[overlap_share(self.unsure, box_rows(place))[:, 0] < 0.9]
-
-    def add(self, persons: Float, unsure: Float, shown: Float) -> None:
-        """Add boxes of a picture of which only ``shown`` (4,) is on the canvas."""
-        low, high = np.tile(shown[:2], 2), np.tile(shown[2:], 2)
-        self.visible = np.concatenate((self.visible, overlap_share(persons, box_rows(shown))[:, 0]))
-        self.boxes = np.concatenate((self.boxes, np.clip(persons, low, high)))
-        self.unsure = np.concatenate((self.unsure, np.clip(unsure, low, high)))
-
-    def labels(self) -> tuple[Float, Float]:
-        """Persons seen well enough to be found, and regions that are neither person nor not."""
-        sides = (self.boxes[:, 2:] - self.boxes[:, :2]) if len(self.boxes) else self.boxes[:, :2]
-        large = (sides.max(-1, initial=0) >= 0.07 * self.size) & (sides.min(-1, initial=1e9) >= 5)
-        sure = (self.visible >= 0.45) & large
-        hidden = ~sure & (self.visible >= 0.05)
-        persons = self.boxes[sure][:_MAX_TRUTH]
-        unsure = _solid(np.concatenate((self.boxes[hidden], self.unsure)))[:_MAX_IGNORE]
-        return np.asarray(persons, np.float32), np.asarray(unsure, np.float32)

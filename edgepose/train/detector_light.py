@@ -80,3 +80,31 @@ def _shaded(levels: Float, rng: np.random.Generator) -> Float:
     edge = 0.5 + 0.5 * np.tanh(side / np.float32(2 * rng.uniform(2, 40)))
     shadow = np.float32(rng.uniform(0.2, 0.6))
     return np.asarray(levels * (shadow + (1 - shadow) * edge), np.float32)
+
+
+def degraded(canvas: Float, rng: np.random.Generator) -> Float:
+    """A square canvas (3, S, S) as cameras show it: colour, blur, noise and compression."""
+    size = canvas.shape[-1]
+    if rng.random() < 0.8:
+        canvas = tinted(canvas, rng)
+    if rng.random() < 0.1:
+        canvas = np.broadcast_to(canvas.mean(0, keepdims=True), canvas.shape)
+    if rng.random() < 0.2:
+        image = np.ascontiguousarray(canvas.transpose(1, 2, 0))
+        if rng.random() < 0.5:
+            image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.5))
+        else:
+            side = int(size * rng.uniform(0.4, 0.8))
+            small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+            image = cv2.resize(small, (size, size), interpolation=cv2.INTER_LINEAR)
+        canvas = image.transpose(2, 0, 1)
+    if rng.random() < 0.2:
+        noise = rng.standard_normal(canvas.shape, np.float32)
+        canvas = canvas + noise * np.float32(rng.uniform(2, 14))
+    canvas = np.clip(canvas, 0, 255)
+    if rng.random() < 0.12:
+        image = np.ascontiguousarray(canvas.transpose(1, 2, 0)).astype(np.uint8)
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 80))]
+        encoded = cv2.imencode(".jpg", image, quality)[1]
+        canvas = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR)).transpose(2, 0, 1)
+    return np.ascontiguousarray(canvas, np.float32)

@@ -12,11 +12,9 @@ from typing import cast
 
 import msgspec
 import numpy as np
-import onnx
 import tomli_w
 import torch
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from edgepose.bundle import (
@@ -32,8 +30,9 @@ from edgepose.bundle import (
 from edgepose.skeleton import SKELETONS, Skeleton, skeleton_spec
 from edgepose.train.calibrate import EPSILON
 from edgepose.train.heads import Head
-from edgepose.train.networks import SameConv, StageNet
-from edgepose.train.onnx_graph import tidy
+from edgepose.train.networks import SameConv
+from edgepose.train.onnx_graph import store_float16, tidy
+from edgepose.train.stage_net import StageNet
 
 _OPSET = 17
 
@@ -144,31 +143,6 @@ def export_onnx(
         )
     tidy(path)
     store_float16(path)
-
-
-def store_float16(path: Path) -> None:
-    """Store an ONNX file's larger float32 weights as float16 behind a Cast.
-
-    Runtimes fold the Cast when they load the file, so arithmetic stays float32. A tensor that
-    float16 cannot hold exactly is left alone: round the weights first (:func:`deployable`).
-    """
-    model = onnx.load(str(path))
-    graph = model.graph
-    casts = []
-    for tensor in graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT:
-            continue
-        value = numpy_helper.to_array(tensor)
-        half = value.astype(np.float16)
-        if value.size < 64 or not np.array_equal(half.astype(np.float32), value):
-            continue
-        name = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(half, f"{name}.float16"))
-        casts.append(helper.make_node("Cast", [f"{name}.float16"], [name], to=TensorProto.FLOAT))
-    for cast_node in reversed(casts):
-        graph.node.insert(0, cast_node)
-    onnx.checker.check_model(model)
-    path.write_bytes(model.SerializeToString())
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import ctypes
 import math
 import time
@@ -19,6 +18,7 @@ from edgepose.errors import DataError, TrainingError
 from edgepose.train.checkpoints import SUFFIX, existing, load_checkpoint, save_checkpoint
 from edgepose.train.distributed import LOST, Processes, lost
 from edgepose.train.journal import Journal
+from edgepose.train.optimiser import Ema, learning_rate, make_optimiser
 from edgepose.train.recipe import OptimiserRecipe
 
 Batch = dict[str, Tensor]
@@ -72,58 +72,6 @@ def keep_heap() -> None:
     mallopt(m_mmap_max, 0)
     mallopt(m_trim_threshold, 2**31 - 1)
     mallopt(m_top_pad, 2**28)
-
-
-class Ema:
-    """Exponential moving average of a module's parameters and buffers; the copy that ships."""
-
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
-
-    @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
-        """Move towards ``model``; the first steps follow it closely."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        source = model.state_dict()
-        for name, value in self.model.state_dict().items():
-            if value.dtype.is_floating_point:
-                value.lerp_(source[name].to(value.dtype), 1 - decay)
-            else:
-                value.copy_(source[name])
-
-
-def make_optimiser(model: nn.Module, recipe: OptimiserRecipe) -> torch.optim.Optimizer:
-    """The recipe's optimiser; vectors (biases, normalisation) do not decay.
-
-    Parameters whose names begin with the model's ``slow`` learn at the recipe's share of the rate.
-
-    AdaGrad (Duchi et al. 2011) is the paper's, section 3.3.
-    """
-    slow: tuple[str, ...] = getattr(model, "slow", ())
-    kinds: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, p in model.named_parameters():
-        if p.requires_grad:
-            pace = recipe.slow if name.startswith(slow) else 1.0
-            decay = recipe.weight_decay if p.ndim > 1 else 0.0
-            kinds.setdefault((pace, decay), []).append(p)
-    groups = [
-        {"params": part, "pace": pace, "weight_decay": decay}
-        for (pace, decay), part in kinds.items()
-    ]
-    if recipe.name == "adagrad":
-        return torch.optim.Adagrad(groups, lr=recipe.lr)
-    if recipe.name == "sgd":
-        return torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, nesterov=True)
-    return torch.optim.AdamW(groups, lr=recipe.lr, fused=True)
-
-
-def learning_rate(recipe: OptimiserRecipe, step: int, fraction: float) -> float:
-    """Rate at ``step``, when ``fraction`` of the schedule is done."""
-    rate = recipe.lr * min(1.0, (step + 1) / max(recipe.warmup, 1))
-    if recipe.schedule == "cosine":
-        rate *= 0.5 * (1 + math.cos(math.pi * fraction))
-    return rate
 
 
 class _Run:

@@ -21,7 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgepose.errors import DataError
-from edgepose.train.networks import Crops, SameConv, StageNet
+from edgepose.train.networks import SameConv
+from edgepose.train.stage_net import Crops, StageNet
+from edgepose.train.thinning import copy_channels, thin
 
 # expansion, channels, repeats, stride: the published MobileNetV2 table.
 _MOBILENET_V2 = (
@@ -33,6 +35,7 @@ _MOBILENET_V2 = (
     (6, 160, 3, 2),
     (6, 320, 1, 1),
 )
+_STEM = 32
 PYRAMID = (64, 32, 24, 24)  # channels at strides 16, 8, 4, and behind the last smoothing
 HEAD = 96  # channels that the maps are made of
 MOVENET_LAST = 1280
@@ -44,6 +47,16 @@ _COCO_JOINTS = 17
 _COCO = (16, 14, 12, 11, 13, 15, 10, 8, 6, 5, 7, 9)
 _FACE, _SHOULDERS = slice(0, 5), (5, 6)
 _Weights = tuple[NDArray[np.float32], NDArray[np.float32] | None]
+
+
+def block_rows(stem: int) -> list[tuple[int, int, int, int]]:
+    """Channels in and out, stride, expansion of every block behind ``stem`` channels."""
+    rows, cin = [], stem
+    for expand, cout, repeats, stride in _MOBILENET_V2:
+        for i in range(repeats):
+            rows.append((cin, cout, stride if i == 0 else 1, expand))
+            cin = cout
+    return rows
 
 
 class InvertedResidual(nn.Module):
@@ -82,42 +95,6 @@ class Separable(nn.Module):
         return F.relu(self.pointwise(self.depthwise(x)))
 
 
-def thin(inner: Tensor, wide: nn.Conv2d, narrow: nn.Conv2d) -> Tensor:
-    """Fit the 1x1 convolution ``narrow`` to do with fewer channels what ``wide`` does with all.
-
-    ``inner`` (N, C, H, W) is what ``wide`` reads. Channels are dropped by how much they add to the
-    output, a few at a time, the rest refitted by ridge regression. Gives the kept ones, sorted.
-    """
-    values = inner.permute(0, 2, 3, 1).reshape(-1, inner.shape[1])
-    values = values[:: max(1, len(values) // 10_000)].double()
-    weight = wide.weight[:, :, 0, 0].double()
-    mean = values.mean(0)
-    covariance = (values - mean).T @ (values - mean) / len(values)
-    shared = covariance @ weight.T
-    spread = covariance.diagonal().sqrt()
-    kept = torch.arange(len(mean))
-    while True:
-        square = covariance[kept][:, kept]
-        square = square + 1e-3 * square.diagonal().mean() * torch.eye(len(kept))
-        fitted = torch.linalg.solve(square, shared[kept])
-        surplus = len(kept) - narrow.in_channels
-        if surplus <= 0:
-            break
-        worth = fitted.norm(dim=1) * spread[kept]
-        kept = kept[worth.argsort()[min(surplus, max(1, len(kept) // 8)) :]].sort().values
-    narrow.weight.copy_(fitted.T[:, :, None, None])
-    if narrow.bias is not None and wide.bias is not None:
-        narrow.bias.copy_(wide.bias + weight @ mean - fitted.T @ mean[kept])
-    return kept
-
-
-def copy_channels(source: nn.Conv2d, target: nn.Conv2d, kept: Tensor) -> None:
-    """Copy the output channels ``kept`` of ``source`` (depthwise: the channels) to ``target``."""
-    target.weight.copy_(source.weight[kept])
-    if target.bias is not None and source.bias is not None:
-        target.bias.copy_(source.bias[kept])
-
-
 class MoveNetTrunk(nn.Module):
     """MobileNetV2 and pyramid. The stem and the first ``frozen`` blocks keep their weights.
 
@@ -126,14 +103,9 @@ class MoveNetTrunk(nn.Module):
 
     def __init__(self, frozen: int = 3, last: int = LAST) -> None:
         super().__init__()
-        self.stem = SameConv(3, 32, 3, 2)
-        self.blocks = nn.ModuleList()
-        cin = 32
-        for expand, cout, repeats, stride in _MOBILENET_V2:
-            for i in range(repeats):
-                self.blocks.append(InvertedResidual(cin, cout, stride if i == 0 else 1, expand))
-                cin = cout
-        self.last = SameConv(cin, last, 1)
+        self.stem = SameConv(3, _STEM, 3, 2)
+        self.blocks = nn.ModuleList(InvertedResidual(*row) for row in block_rows(_STEM))
+        self.last = SameConv(_MOBILENET_V2[-1][1], last, 1)
         at16, at8, at4, out = PYRAMID
         self.top = SameConv(last, at16, 1)
         self.lateral = nn.ModuleList(

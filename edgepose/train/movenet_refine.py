@@ -14,31 +14,24 @@ from edgepose.train.movenet import (
     InvertedResidual,
     MoveNetStageOne,
     Separable,
-    copy_channels,
-    thin,
+    block_rows,
 )
-from edgepose.train.networks import Crops, SameConv, StageNet
+from edgepose.train.networks import SameConv
+from edgepose.train.stage_net import Crops, JointMapStage, Own
+from edgepose.train.thinning import copy_channels, thin
 
-# The trunk's blocks to stride 8: channels in and out, stride, expansion (half of the trunk's).
-_BLOCKS = (
-    (16, 16, 1, 1),
-    (16, 24, 2, 3),
-    (24, 24, 1, 3),
-    (24, 32, 2, 3),
-    (32, 32, 1, 3),
-    (32, 32, 1, 3),
-)
+_STEM = 16
+# The trunk's blocks to stride 8, with half of their inner channels.
+_BLOCKS = [(*row, max(1, expand // 2)) for *row, expand in block_rows(_STEM)[:6]]
 _TOLD = 3  # behind this block the network is told which joint it looks for
 
 
-class MoveNetRefine(StageNet):
+class MoveNetRefine(JointMapStage):
     """Stage s >= 2: the crop around one joint to a map of where that joint is, at stride 4.
 
     Stage 1's layers down to stride 8, with half of their inner channels, and its way back up to
     stride 4. What stage 1 knows from the rest of the body is missing here; a scale and two shifts
-    per joint stand in for it. Only the i-th of k output maps is computed. An extra logit stands for
-    "not in this crop" (a dustbin, as in SuperPoint, DeTone et al. 2018); ``prior`` holds where in
-    its crop a joint tends to be. ``slow``: parameters that start trained.
+    per joint stand in for it. ``slow``: parameters that start trained.
     """
 
     slow = ("stem.", "blocks.")
@@ -46,7 +39,7 @@ class MoveNetRefine(StageNet):
     def __init__(self, joints: int, size: int) -> None:
         super().__init__()
         self.joints = joints
-        self.stem = SameConv(3, 16, 3, 2)
+        self.stem = SameConv(3, _STEM, 3, 2)
         self.blocks = nn.ModuleList(
             InvertedResidual(cin, cout, stride, expand) for cin, cout, stride, expand in _BLOCKS
         )
@@ -57,21 +50,10 @@ class MoveNetRefine(StageNet):
         self.scale8 = nn.Parameter(torch.ones(joints, 32))
         self.shift8 = nn.Parameter(torch.zeros(joints, 32))
         self.shift4 = nn.Parameter(torch.zeros(joints, at4))
-        self.weight = nn.Parameter(torch.randn(joints, HEAD) * HEAD**-0.5)
-        self.prior = nn.Parameter(torch.zeros(joints, (size // 4) ** 2))
-        self.outside = nn.Parameter(torch.zeros(joints, 32))
-        self.outside_bias = nn.Parameter(torch.full((joints, 1), 2.0))
+        self.read_by_map(size, HEAD, 32)
 
-    def forward(self, x: Tensor, joint: Tensor | None = None) -> Tensor:
-        """Crops (N, 3, S, S), S a multiple of 8, to logits (N, (S/4)² + 1).
-
-        ``joint`` (N,) says whose crops they are; None: they come in whole persons, joint i at rows
-        i mod k.
-        """
-        n = x.shape[0]
-
-        def own(table: Tensor) -> Tensor:
-            return table.repeat(n // self.joints, 1) if joint is None else table[joint]
+    def maps(self, x: Tensor, own: Own) -> tuple[Tensor, Tensor]:
+        """See :class:`JointMapStage`."""
 
         def each(table: Tensor) -> Tensor:
             return own(table)[:, :, None, None]
@@ -86,11 +68,7 @@ class MoveNetRefine(StageNet):
                 x = x * each(self.scale8) + each(self.shift8)
         y = self.smooth8(self.lateral8(x))
         y = F.interpolate(y, scale_factor=2.0, mode="bilinear", align_corners=False)
-        y = self.smooth(self.smooth4(y + self.lateral4(fine) + each(self.shift4)))
-        logits = torch.matmul(own(self.weight)[:, None, :], y.flatten(2)).squeeze(1)
-        outside = (x.mean((2, 3)) * own(self.outside)).sum(-1, keepdim=True)
-        outside = outside + own(self.outside_bias)
-        return torch.cat((logits + own(self.prior), outside), -1)
+        return self.smooth(self.smooth4(y + self.lateral4(fine) + each(self.shift4))), x
 
     @torch.no_grad()
     def start_from(self, earlier: dict[str, Tensor], crops: Crops) -> None:

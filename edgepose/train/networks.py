@@ -6,17 +6,14 @@ ImageNet weights start stage 1 and the detector. Later stages are small residual
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edgepose.errors import DataError
 from edgepose.train.depthwise import depthwise
-
-Crops = Callable[[], Tensor]
+from edgepose.train.stage_net import Crops, JointMapStage, Own, StageNet
 
 # kernel, stride, channels, expansion, repeats: the published EfficientNet-Lite0 table.
 _LITE0 = (
@@ -171,34 +168,6 @@ class TopDown(nn.Module):
         return result
 
 
-class StageNet(nn.Module):
-    """A stage's network. What it puts out is read by its head, see :mod:`edgepose.train.heads`.
-
-    Of a holistic stage: crops (N, 3, S, S) to all joints. Of a refine stage: crops (N, 3, S, S)
-    and ``joint`` (N,), whose they are, to that joint; without ``joint`` the crops come in whole
-    persons, joint i at rows i mod k.
-    """
-
-    joints: int
-    slow: tuple[str, ...] = ()  # what the names of parameters begin with that start trained
-
-    def begin(self, source: Path | None, crops: Crops) -> None:
-        """Start from published weights, in the file ``source`` where they are not at hand.
-
-        ``crops()`` gives crops (N, 3, S, S) of training persons, to a network that is thinned by
-        what it sees. DataError where there is nothing to start from.
-        """
-        if source is not None:
-            raise DataError(
-                f"{source} cannot start a network of this recipe; give a checkpoint of it, or "
-                "choose a recipe with the network 'movenet'"
-            )
-
-    def start_from(self, earlier: dict[str, Tensor], crops: Crops) -> None:
-        """Start from the weights of an earlier stage of the same recipe; DataError if it cannot."""
-        raise NotImplementedError
-
-
 class PersonMapNet(StageNet):
     """Stage 1: the whole person to one map per joint at stride 8.
 
@@ -229,14 +198,12 @@ class PersonMapNet(StageNet):
         self.backbone.load_imagenet()
 
 
-class JointMapNet(StageNet):
+class JointMapNet(JointMapStage):
     """Stage s >= 2: the crop around one joint to a map of where that joint is, at stride 4.
 
     The first groups of Lite0, which may start from stage 1's, and a top-down path to stride 4. One
     network for all joints: the trunk is told which joint it looks for by a scale and shift per
-    joint, and the i-th of k output maps is the only one computed. An extra logit stands for "not in
-    this crop" (a dustbin, as in SuperPoint, DeTone et al. 2018); ``prior`` holds where in its crop
-    a joint tends to be.
+    joint.
     """
 
     def __init__(self, joints: int, size: int, channels: int) -> None:
@@ -247,29 +214,13 @@ class JointMapNet(StageNet):
         self.shift = nn.Parameter(torch.zeros(joints, 80))
         self.to8 = TopDown(80, 40, channels)
         self.to4 = TopDown(channels, 24, channels)
-        self.weight = nn.Parameter(torch.randn(joints, channels) * channels**-0.5)
-        self.prior = nn.Parameter(torch.zeros(joints, (size // 4) ** 2))
-        self.outside = nn.Parameter(torch.zeros(joints, 80))
-        self.outside_bias = nn.Parameter(torch.full((joints, 1), 2.0))
+        self.read_by_map(size, channels, 80)
 
-    def forward(self, x: Tensor, joint: Tensor | None = None) -> Tensor:
-        """Crops (N, 3, S, S) to logits (N, (S/4)² + 1).
-
-        ``joint`` (N,) says whose crops they are; None: they come in whole persons, joint i at rows
-        i mod k.
-        """
-        n = x.shape[0]
-
-        def own(table: Tensor) -> Tensor:
-            return table.repeat(n // self.joints, 1) if joint is None else table[joint]
-
+    def maps(self, x: Tensor, own: Own) -> tuple[Tensor, Tensor]:
+        """See :class:`JointMapStage`."""
         at4, at8, at16 = self.backbone(x)
         at16 = at16 * own(self.scale)[:, :, None, None] + own(self.shift)[:, :, None, None]
-        y = self.to4(self.to8(at16, at8), at4)
-        logits = torch.matmul(own(self.weight)[:, None, :], y.flatten(2)).squeeze(1)
-        outside = (at16.mean((2, 3)) * own(self.outside)).sum(-1, keepdim=True)
-        outside = outside + own(self.outside_bias)
-        return torch.cat((logits + own(self.prior), outside), -1)
+        return self.to4(self.to8(at16, at8), at4), at16
 
     def start_from(self, earlier: dict[str, Tensor], crops: Crops) -> None:
         """Copy the backbone of a trained stage 1: it already knows what joints look like."""

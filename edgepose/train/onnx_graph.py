@@ -1,4 +1,4 @@
-"""Tidy exported ONNX graphs: constants folded, padding merged into the convolutions."""
+"""Exported ONNX graphs made to ship: constants folded, padding merged, weights as float16."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 
 def tidy(path: Path) -> None:
@@ -71,3 +71,28 @@ def merge_padding(graph: onnx.GraphProto) -> None:
     spare = [t for t in graph.initializer if t.name not in used]
     for tensor in spare:
         graph.initializer.remove(tensor)
+
+
+def store_float16(path: Path) -> None:
+    """Store an ONNX file's larger float32 weights as float16 behind a Cast.
+
+    Runtimes fold the Cast when they load the file, so arithmetic stays float32. A tensor that
+    float16 cannot hold exactly is left alone: round the weights first (:func:`deployable`).
+    """
+    model = onnx.load(str(path))
+    graph = model.graph
+    casts = []
+    for tensor in graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT:
+            continue
+        value = numpy_helper.to_array(tensor)
+        half = value.astype(np.float16)
+        if value.size < 64 or not np.array_equal(half.astype(np.float32), value):
+            continue
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(half, f"{name}.float16"))
+        casts.append(helper.make_node("Cast", [f"{name}.float16"], [name], to=TensorProto.FLOAT))
+    for cast_node in reversed(casts):
+        graph.node.insert(0, cast_node)
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())

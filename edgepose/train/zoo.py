@@ -9,8 +9,9 @@ from edgepose.errors import DataError
 from edgepose.train.alexnet import AlexNet
 from edgepose.train.movenet import MoveNetStageOne
 from edgepose.train.movenet_refine import MoveNetRefine
-from edgepose.train.networks import JointMapNet, PersonMapNet, StageNet
+from edgepose.train.networks import JointMapNet, PersonMapNet
 from edgepose.train.recipe import Kind, StageRecipe
+from edgepose.train.stage_net import StageNet
 
 # network, kind, head: what makes it, from the number of joints, the input's side and the options.
 NETWORKS: dict[tuple[str, Kind, str], Callable[..., StageNet]] = {

@@ -21,6 +21,7 @@ from edgepose.train.detector_loss import (  # noqa: E402
     grid,
     pairwise_iou,
 )
+from edgepose.train.detector_turn import widen  # noqa: E402
 from edgepose.train.distributed import Processes  # noqa: E402
 from edgepose.train.export import deployable  # noqa: E402
 from edgepose.train.loop import Plan  # noqa: E402
@@ -228,10 +229,9 @@ def test_measure_counts_hits_and_false_persons():
 
 def test_a_widened_picture_holds_the_old_one_and_nobody_else():
     source = _source()
-    composer = Composer([source], 64, seed=2)
-    grown = []
+    rng, grown = np.random.default_rng(2), []
     for _ in range(20):
-        wide = composer._widen(source)
+        wide = widen(source, rng)
         x0, y0, x1, y1 = (round(float(v)) for v in wide.persons[0])
         left, top = x0 - 34, y0 - 20
         old = wide.picture[top : top + 120, left : left + 100]
@@ -249,5 +249,5 @@ def test_a_picture_with_the_person_at_its_border_is_not_widened_there():
         "cut", source.picture[:, 40:], source.persons - [[40, 0, 40, 0]], *[source.unsure] * 2
     )
     cut = Source("cut", cut.picture, np.clip(cut.persons, 0, None), cut.unsure, cut.annotated)
-    wide = Composer([cut], 64, seed=2)._widen(cut)
+    wide = widen(cut, np.random.default_rng(2))
     assert wide.persons[0, 0] == 0

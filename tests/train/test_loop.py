@@ -12,7 +12,8 @@ from torch import nn
 
 from edgepose.errors import TrainingError
 from edgepose.train.checkpoints import load_checkpoint, save_checkpoint
-from edgepose.train.loop import Ema, Plan, train
+from edgepose.train.loop import Plan, train
+from edgepose.train.optimiser import Ema
 from edgepose.train.recipe import OptimiserRecipe
 
 

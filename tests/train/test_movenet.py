@@ -17,10 +17,10 @@ from edgepose.train.movenet import (
     MoveNetTrunk,
     Separable,
     read_movenet,
-    thin,
 )
 from edgepose.train.movenet_refine import MoveNetRefine
 from edgepose.train.networks import SameConv
+from edgepose.train.thinning import thin
 
 
 @pytest.fixture(scope="module")
