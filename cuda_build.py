@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import re
 import shutil
@@ -26,13 +27,11 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError
 
 NAME = "edgepose._cuda"
+HOST = "edgepose._host"
 ROOT = Path(__file__).resolve().parent
-SOURCES = [
-    "csrc/boxes_cuda.cu",
-    "csrc/crop_cuda.cu",
-    "csrc/cuda_bindings.cpp",
-    "csrc/cuda_device.cpp",
-]
+KERNELS = ["csrc/boxes_cuda.cu", "csrc/crop_cuda.cu"]
+BINDINGS = ["csrc/cuda_bindings.cpp", "csrc/cuda_device.cpp"]
+SOURCES = [*KERNELS, *BINDINGS]
 DEPENDS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "csrc").glob("*.h"))
 DEFAULT_ARCHITECTURES = ("75", "80", "86", "87", "89", "90", "100", "110", "120")
 
@@ -97,35 +96,61 @@ def present_architectures() -> list[str]:
     return found
 
 
-def command(nvcc: str, archs: Sequence[str], out: str, includes: Sequence[str]) -> list[str]:
-    """Return the one command that compiles and links the module, statically to the runtime."""
+def options(archs: Sequence[str]) -> list[str]:
+    """Return what every call of nvcc is given: language, optimisation, architectures, warnings."""
     warnings = ["-Wall", "-Wextra", "-Wconversion"]
     if os.environ.get("EDGEPOSE_WERROR") == "1":
         warnings.append("-Werror")
     code = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in archs]
     code.append(f"-gencode=arch=compute_{archs[-1]},code=compute_{archs[-1]}")
     return [
-        nvcc,
         "-std=c++17",
         "-O3",
         "-lineinfo",  # sanitizer and profiler name lines; costs nothing at run time
-        "-shared",
-        "-cudart=static",
         "--threads=0",
         *code,
         *(f"-Xcompiler={flag}" for flag in ("-fPIC", "-fvisibility=hidden", *warnings)),
-        "-Xlinker=--exclude-libs=ALL",
         f'-DEDGEPOSE_CUDA_ARCHS="{" ".join(archs)}"',
         f"-I{ROOT / 'csrc'}",
-        *(f"-isystem={path}" for path in includes),
-        *(str(ROOT / source) for source in SOURCES),
-        "-o",
-        out,
     ]
 
 
+def kernels(nvcc: str, archs: Sequence[str]) -> list[str]:
+    """Compile the kernels and return their object files.
+
+    They know nothing of Python, so one compilation serves every version of it: the objects stay in
+    ``build/cuda``, under the hash of all that goes into them.
+    """
+    given = options(archs)
+    version = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=False)
+    digest = hashlib.sha256(repr((given, version.stdout)).encode())
+    for source in (*KERNELS, *DEPENDS):
+        digest.update((ROOT / source).read_bytes())
+    folder = ROOT / "build" / "cuda" / digest.hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    objects = []
+    for source in KERNELS:
+        made = folder / f"{Path(source).stem}.o"
+        if not made.exists():
+            part = folder / f"{made.stem}.{os.getpid()}.o"
+            call([nvcc, *given, "-c", str(ROOT / source), "-o", str(part)])
+            part.replace(made)
+        objects.append(str(made))
+    return objects
+
+
+def call(line: Sequence[str]) -> None:
+    """Run nvcc and pass on what it says; CudaBuildError if it fails."""
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    sys.stderr.write(done.stdout + done.stderr)
+    if done.returncode != 0:
+        raise CudaBuildError(
+            f"{line[0]} failed, see above; mend the toolkit or leave CUDA out with EDGEPOSE_CUDA=0."
+        )
+
+
 def build(out: str, includes: Sequence[str]) -> None:
-    """Build the module.
+    """Build the module, linked statically to CUDA's runtime.
 
     Args:
         out: the file to write.
@@ -137,14 +162,22 @@ def build(out: str, includes: Sequence[str]) -> None:
     nvcc = find_nvcc()
     if nvcc is None:
         raise CudaBuildError("There is no nvcc: install the CUDA toolkit or set CUDA_HOME.")
-    line = command(nvcc, architectures(nvcc), out, includes)
+    archs = architectures(nvcc)
     Path(out).parent.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(line, capture_output=True, text=True, check=False)
-    sys.stderr.write(done.stdout + done.stderr)
-    if done.returncode != 0:
-        raise CudaBuildError(
-            f"{nvcc} failed, see above; mend the toolkit or leave CUDA out with EDGEPOSE_CUDA=0."
-        )
+    call(
+        [
+            nvcc,
+            *options(archs),
+            "-shared",
+            "-cudart=static",
+            "-Xlinker=--exclude-libs=ALL",
+            *(f"-isystem={path}" for path in includes),
+            *(str(ROOT / source) for source in BINDINGS),
+            *kernels(nvcc, archs),
+            "-o",
+            out,
+        ]
+    )
 
 
 def header_folders() -> list[str]:
@@ -172,7 +205,16 @@ def extensions() -> list[Extension]:
 
 
 class BuildExtensions(build_ext):
-    """setuptools' command, with nvcc for the one module that needs it."""
+    """setuptools' command, with nvcc for the one module that needs it.
+
+    ``edgepose._host`` is for work on edgepose: a wheel has none.
+    """
+
+    def finalize_options(self) -> None:
+        """Leave out what a wheel does not carry."""
+        super().finalize_options()
+        if not self.inplace and not getattr(self, "editable_mode", False):
+            self.extensions = [ext for ext in self.extensions if ext.name != HOST]
 
     def build_extension(self, ext: Extension) -> None:
         """Build one module."""

@@ -27,13 +27,13 @@ setup(
             extra_link_args=["-pthread"],
         ),
         Extension(
-            "edgepose._host",
+            cuda_build.HOST,
             ["csrc/host_bindings.cpp", *sorted(glob("csrc/*_host.cpp"))],
             depends=[*glob("csrc/*.h"), *glob("csrc/*.cu")],
             include_dirs=["csrc"],
             define_macros=[("EDGEPOSE_CUDA_ON_HOST", None)],
             extra_compile_args=flags,
-            optional=True,  # no product of its own: what it stands in for is edgepose._cuda
+            optional=True,  # it only stands in for edgepose._cuda where there is no GPU
         ),
         *cuda_build.extensions(),
     ],

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from setuptools import Distribution
+from setuptools import Distribution, Extension
 from setuptools.errors import CompileError
 
 import cuda_build
@@ -98,13 +98,42 @@ def test_the_architectures_of_the_gpus_here(monkeypatch):
 
 
 def test_the_last_architecture_comes_as_ptx_too():
-    line = cuda_build.command("nvcc", ["75", "90"], "out.so", ["include"])
-    codes = [word for word in line if word.startswith("-gencode")]
+    codes = [word for word in cuda_build.options(["75", "90"]) if word.startswith("-gencode")]
     assert codes == [
         "-gencode=arch=compute_75,code=sm_75",
         "-gencode=arch=compute_90,code=sm_90",
         "-gencode=arch=compute_90,code=compute_90",
     ]
+
+
+def test_kernels_are_compiled_once_for_all_pythons(nvcc, tmp_path, monkeypatch):
+    """The script notes what it is called with and makes the file that is asked for."""
+    calls = tmp_path / "calls"
+    path = nvcc(f'echo "$@" >> {calls}; while [ $1 != -o ]; do shift || exit 0; done; touch $2')
+    monkeypatch.setattr(cuda_build, "ROOT", tmp_path)
+    (tmp_path / "csrc").mkdir()
+    for source in (*cuda_build.KERNELS, *cuda_build.DEPENDS):
+        (tmp_path / source).touch()
+    first = cuda_build.kernels(path, ["90"])
+    assert [Path(o).name for o in first] == ["boxes_cuda.o", "crop_cuda.o"]
+    assert cuda_build.kernels(path, ["90"]) == first
+    assert calls.read_text().count(" -c ") == 2
+    (tmp_path / cuda_build.KERNELS[0]).write_text("changed")
+    assert cuda_build.kernels(path, ["90"]) != first
+    assert cuda_build.kernels(path, ["75"]) != first
+    assert calls.read_text().count(" -c ") == 6
+
+
+def test_a_wheel_has_no_host_module(tmp_path):
+    """It is for the tests, so it is built in place only."""
+    names = {}
+    for inplace in (False, True):
+        modules = [Extension(name, []) for name in ("edgepose._core", cuda_build.HOST)]
+        command = cuda_build.BuildExtensions(Distribution({"ext_modules": modules}))
+        command.inplace = inplace
+        command.ensure_finalized()
+        names[inplace] = [ext.name for ext in command.extensions]
+    assert names == {False: ["edgepose._core"], True: ["edgepose._core", cuda_build.HOST]}
 
 
 def test_a_broken_toolkit_is_told(nvcc, tmp_path, capfd, monkeypatch):
