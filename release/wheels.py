@@ -33,12 +33,13 @@ MOST = 10_000_000  # bytes
 
 def interpreter(version: str) -> Path:
     """CPython of a version: of that name on PATH, or pyenv's."""
-    if found := shutil.which(f"python{version}"):
-        return Path(found)
-    there = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python3"))
-    if not there:
-        sys.exit(f"There is no python{version}; install it, or choose others with --only.")
-    return there[-1]
+    named = shutil.which(f"python{version}")
+    pyenv = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python3"))
+    # A shim of pyenv's may lie on PATH and run nothing.
+    for path in (*([Path(named)] if named else ()), *reversed(pyenv)):
+        if subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode == 0:
+            return path
+    sys.exit(f"There is no python{version}; install it, or choose others with --only.")
 
 
 def sources(folder: Path) -> None:
