@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-aarch64 fuzz sass sanitize lint format bench clean
+.PHONY: demo test test-aarch64 fuzz fuzz-bundle audit sass sanitize lint format bench clean
 
 demo: $(VENV)/.run
 	mkdir -p demo
@@ -44,6 +44,14 @@ fuzz:
 	clang++ -O1 $(SANITIZE) $(NATIVE) tests/crop/fuzz.cpp -o build/fuzz/crop
 	build/fuzz/crop -max_total_time=$(FUZZ_SECONDS) -max_len=600 -len_control=0 \
 		-artifact_prefix=build/fuzz/ build/fuzz/corpus
+
+# Bundles that chance has spoilt, loaded for FUZZ_SECONDS: each ends in one sentence, soon.
+fuzz-bundle: $(VENV)/.dev
+	$(BIN)/python -m tests.hostile $(FUZZ_SECONDS)
+
+# Known weaknesses of what a user installs; says so where the advisory service cannot be reached.
+audit: $(VENV)/.dev
+	$(BIN)/python release/audit.py
 
 # What nvcc makes of the CUDA kernels: registers, spills, double precision; needs no GPU.
 sass: $(VENV)/.dev

@@ -6,6 +6,7 @@ Names are loaded when they are first asked for (PEP 562), so that one room can b
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from edgepose.version import __version__
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from edgepose.skeleton import COCO17, LSP14, Skeleton
     from edgepose.types import Person, Poses, Result
     from edgepose.verify.golden import verify_golden
+
+# A picture of a few kilobytes may unpack to any size: OpenCV, which reads this when it is loaded,
+# refuses more than 268 megapixels, 800 MB, instead of 3 GB.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**28))
 
 # Where each public name lives.
 _HOMES = {

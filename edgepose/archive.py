@@ -1,4 +1,4 @@
-"""Arrays in an .npz that somebody else made: their shapes, before anything is unpacked."""
+"""Arrays in an .npz that somebody else made: whole, of plain numbers, and not too large."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _ARRAYS = 256
 
 
 def array_shapes(path: Path, most: int) -> dict[str, tuple[int, ...]]:
-    """Shape of every array by name; together they unpack to at most ``most`` bytes.
+    """Shape of every array by name; afterwards ``np.load`` gives each without a surprise.
 
-    Raises ValueError if the file is none, holds anything but plain numbers, or would unpack to
-    more; OSError if it cannot be read.
+    Raises ValueError if the file is none, is damaged, holds anything but plain numbers, or unpacks
+    to more than ``most`` bytes; OSError if it cannot be read.
     """
     found: dict[str, tuple[int, ...]] = {}
     total = 0
@@ -27,17 +27,20 @@ def array_shapes(path: Path, most: int) -> dict[str, tuple[int, ...]]:
             if len(members) > _ARRAYS:
                 raise ValueError(f"it has more than {_ARRAYS} arrays")
             for member in members:
+                total += member.file_size
+                if total > most:
+                    raise ValueError(f"it unpacks to more than {most >> 20} MiB")
                 with archive.open(member) as stream:
                     if np.lib.format.read_magic(stream) != (1, 0):
                         raise ValueError(f"{member.filename!r} is of another format")
                     shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+                    size = 0
+                    while chunk := stream.read(2**20):  # to the end, where the checksum stands
+                        size += len(chunk)
                 if dtype.hasobject:
                     raise ValueError(f"{member.filename!r} holds objects, not numbers")
-                if not all(side >= 0 for side in shape):
-                    raise ValueError(f"{member.filename!r} has a negative side")
-                total += max(member.file_size, math.prod(shape) * dtype.itemsize)
-                if total > most:
-                    raise ValueError(f"it would unpack to more than {most >> 20} MiB")
+                if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != size:
+                    raise ValueError(f"{member.filename!r} is of another size than it says")
                 found[member.filename.removesuffix(".npy")] = shape
     except (
         *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),

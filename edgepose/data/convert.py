@@ -11,9 +11,16 @@ from pathlib import Path
 import msgspec
 
 from edgepose.data.formats import READERS, Annotation
-from edgepose.data.records import Pictures, Record, record_fault, skeleton_beside
+from edgepose.data.records import (
+    PICTURE_BYTES,
+    Pictures,
+    Record,
+    record_fault,
+    skeleton_beside,
+)
 from edgepose.errors import DataError
 from edgepose.files import write_whole
+from edgepose.foreign import inside, read_bounded
 from edgepose.picture import decode_picture
 from edgepose.skeleton import Skeleton, skeleton_spec
 
@@ -62,7 +69,7 @@ def faults(path: Path) -> Iterator[str]:
         for number, line in enumerate(lines, 1):
             try:
                 record = decoder.decode(line)
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
                 yield f"{path} line {number} is not a valid annotation: {error}"
                 continue
             skeleton = skeleton or skeleton_beside(path, len(record.joints), number)
@@ -92,7 +99,7 @@ def _picture_fault(
 def _add(tar: tarfile.TarFile, images: Path, person: Annotation, source: Path) -> tuple[int, int]:
     """Put a picture into the tar; gives its width and height."""
     try:
-        content = (images / person.image).read_bytes()
+        content = read_bounded(inside(images, person.image), PICTURE_BYTES)
     except OSError as error:
         raise DataError(
             f"{source}, {person.origin}: cannot read picture {images / person.image} "

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import DataError
+from edgepose.foreign import inside, read_bounded
 from edgepose.geometry import person_boxes
 from edgepose.picture import decode_picture
 from edgepose.skeleton import Skeleton, read_skeleton, skeleton_of_size
@@ -31,6 +32,7 @@ class _Splittable(Protocol):
 
 Line = TypeVar("Line", bound=_Splittable)
 
+PICTURE_BYTES = 2**28  # encoded
 _FAR = 2**20  # pixels; far beyond, float32 loses them
 _OUTSIDE = 0.05  # of the picture's longer side: a joint farther outside is a mistake
 
@@ -121,7 +123,7 @@ def decoded_lines(path: Path | str, kind: type[Line]) -> Iterator[Line]:
     for number, line in enumerate(lines, 1):
         try:
             yield decoder.decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:  # noqa: PERF203
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:  # noqa: PERF203
             raise DataError(f"{path} line {number} is not a valid annotation: {error}") from error
 
 
@@ -172,6 +174,19 @@ def record_fault(record: Record, skeleton: Skeleton) -> str | None:
     return None
 
 
+# What reading the heads of a made-up tar ends in, besides the errors that it is meant to.
+_HOSTILE = (ValueError, EOFError, OverflowError, RecursionError)
+
+
+def _fault(member: tarfile.TarInfo) -> str | None:
+    """Why a member of a tar is not read, if there is a reason."""
+    if not member.isreg():
+        return "is a link, a device or a folder, not a picture"
+    if member.issparse() or member.size > PICTURE_BYTES:
+        return f"is larger than {PICTURE_BYTES >> 20} MiB"
+    return None
+
+
 class Pictures:
     """Encoded pictures of one set, by name; read and decoded on demand."""
 
@@ -183,9 +198,10 @@ class Pictures:
         tar, folder = self.annotations.with_suffix(".tar"), self.annotations.with_suffix("")
         if tar.is_file():
             try:
-                self._tar = tarfile.open(tar)  # noqa: SIM115 - closed in close()
+                # Never unpacked to disk; compressed ones, which may be bombs, are not read.
+                self._tar = tarfile.open(tar, "r:")  # noqa: SIM115 - closed in close()
                 self._members = {m.name: m for m in self._tar.getmembers()}
-            except (tarfile.TarError, OSError) as error:
+            except (tarfile.TarError, OSError, *_HOSTILE) as error:
                 self.close()
                 raise DataError(f"cannot read {tar}: {error}") from error
         elif not folder.is_dir():
@@ -198,20 +214,23 @@ class Pictures:
             tar = self._tar.name
             try:
                 member = self._members.get(name)
+                if member is not None and (fault := _fault(member)):
+                    raise DataError(f"{name} in {tar!s} {fault}; leave it out")
                 stream = self._tar.extractfile(member) if member else None
                 content = stream.read() if stream else None
-            except (tarfile.TarError, OSError) as error:
+            except (tarfile.TarError, OSError, *_HOSTILE) as error:
                 raise DataError(f"cannot read picture {name} in {tar!s}: {error}") from error
             if content is None:
                 raise DataError(f"{tar!s} holds no picture {name}")
             return content
         # A set named "lspet" may keep its pictures at lspet/im1.jpg or, name included, beside it.
-        for candidate in (self._folder / name, self._folder.parent / name):
-            if candidate.is_file():
-                try:
-                    return candidate.read_bytes()
-                except OSError as error:
-                    raise DataError(f"cannot read {candidate}: {error.strerror}") from error
+        for folder in (self._folder, self._folder.parent):
+            try:
+                return read_bounded(inside(folder, name), PICTURE_BYTES)
+            except (FileNotFoundError, NotADirectoryError):  # noqa: PERF203
+                continue
+            except OSError as error:
+                raise DataError(f"cannot read {folder / name}: {error.strerror}") from error
         raise DataError(f"no picture {name} in {self._folder}")
 
     def decode(self, name: str) -> NDArray[np.uint8]:

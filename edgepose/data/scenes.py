@@ -49,7 +49,7 @@ def holds_scenes(path: Path | str) -> bool:
     try:
         with Path(path).open("rb") as file:
             first: Any = msgspec.json.decode(file.readline())
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False
     return isinstance(first, dict) and "joints" not in first and "boxes" in first
 
