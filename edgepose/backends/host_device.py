@@ -10,10 +10,8 @@ from edgepose.backends import Backend, Network
 from edgepose.bundle import Bundle
 from edgepose.cuda.device import Stream
 from edgepose.cuda.host import HostDevice
-from edgepose.cuda.network import Tensor
+from edgepose.cuda.network import Tensor, powers
 from edgepose.errors import BackendError
-
-_MOST = 64  # persons of a call
 
 
 class HostCall:
@@ -61,7 +59,7 @@ class HostModel:
     def __init__(self, device: HostDevice, bundle: Bundle, network: str, run: Network) -> None:
         spec = bundle.network(network)
         self.run, self._device = run, device
-        self.least, self.most = spec.rows, (1 if spec.fixed else _MOST * spec.rows)
+        self.batches = powers(spec.rows, spec.fixed)
         self.input = Tensor(spec.input, np.dtype(np.float32), spec.shape)
         once = run(np.zeros((spec.rows, *spec.shape), np.float32))
         self.outputs = tuple(

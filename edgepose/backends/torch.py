@@ -18,12 +18,11 @@ from edgepose.bundle import Bundle
 from edgepose.crop.arrays import DeviceArray
 from edgepose.cuda.device import Device, Stream
 from edgepose.cuda.host import HostDevice
-from edgepose.cuda.network import RoundTrip, Tensor
+from edgepose.cuda.network import RoundTrip, Tensor, powers
 from edgepose.cuda.open import open_device
 from edgepose.engine.convert import strongly_typed
 from edgepose.errors import BackendError
 
-_MOST = 64  # persons of a call
 _PRECISIONS = {"fp32": "float32", "fp16": "float16"}
 
 
@@ -127,7 +126,7 @@ class TorchModel:
             content = strongly_typed(spec.path, precision)
         self.graph = TorchGraph(content, place.device)
         self._place = place
-        self.least, self.most = spec.rows, (1 if spec.fixed else _MOST * spec.rows)
+        self.batches = powers(spec.rows, spec.fixed)
         with torch.inference_mode():
             once = self.graph.call((spec.rows, *spec.shape))
         half = np.dtype(np.float16 if self.graph.dtype == torch.float16 else np.float32)

@@ -25,13 +25,13 @@ from edgepose.cascade.host import checked_boxes
 from edgepose.crop.normalisation import normalisation
 from edgepose.cuda.device import Device
 from edgepose.cuda.kernels import Torso
-from edgepose.cuda.network import DeviceBackend
+from edgepose.cuda.network import DeviceBackend, DeviceModel
 from edgepose.errors import BackendError
 from edgepose.geometry import TORSO_FLOOR
 from edgepose.types import Float, Frame, Poses
 
 _SLOTS = 2  # frames in flight
-_PERSONS = 16  # of the largest bucket, if the networks take as many
+_PERSONS = 16  # of the largest bucket at most
 _PROGRAMS = 8  # graphs that a slot keeps
 
 
@@ -55,9 +55,10 @@ class DeviceCascade:
     ) -> None:
         """Load the first ``stages`` networks (None: all) and take the memory for two frames.
 
-        ``graphs`` False queues the same calls one by one. ``persons``: of the largest bucket; more
-        are split over several runs. ``programs``: how many buckets each slot keeps ready, the least
-        used goes. ``mapped``: see :class:`~edgepose.cascade.device_frames.FrameStore`.
+        ``graphs`` False queues the same calls one by one. ``persons``: at most so many in the
+        largest bucket; more are split over several runs. ``programs``: how many buckets each slot
+        keeps ready, the least used goes. ``mapped``: see
+        :class:`~edgepose.cascade.device_frames.FrameStore`.
         """
         self.bundle, self.skeleton, self.backend = bundle, bundle.skeleton, backend.name
         self.specs = bundle.manifest.stages[:stages]
@@ -66,9 +67,7 @@ class DeviceCascade:
         models = tuple(backend.open(bundle, name) for name in names)
         k, pixels = len(self.skeleton), bundle.manifest.pixels
         rows = [1, *[k] * (len(models) - 1)]  # of the batch, per person
-        most = min(m.most // n for m, n in zip(models, rows, strict=True))
-        least = max(-(-m.least // n) for m, n in zip(models, rows, strict=True))
-        self.buckets = _buckets(least, min(most, max(persons, least)))
+        self.buckets = _buckets(models, rows, persons)
         (a, b), (c, d) = self.skeleton.torso_index.tolist()
         self.plan = Plan(
             models=models,
@@ -195,12 +194,13 @@ def _close(slots: list[Slot]) -> None:
     slots.clear()
 
 
-def _buckets(least: int, most: int) -> list[int]:
-    """Powers of two from ``least`` to ``most``, and ``most``."""
-    if most < least:
+def _buckets(models: Sequence[DeviceModel], rows: Sequence[int], persons: int) -> list[int]:
+    """Numbers of persons, up to ``persons``, that every model is tuned for; ``rows`` of one."""
+    pairs = list(zip(models, rows, strict=True))
+    common = set.intersection(*({b // n for b in m.batches if b % n == 0} for m, n in pairs))
+    if not common:
         raise BackendError(
-            f"the networks take {least} persons at least and {most} at most; build engines whose "
-            "stages take the same --batch"
+            "the stages have no number of persons in common; build engines whose stages take the "
+            "same --batch"
         )
-    powers = [n for n in (1 << i for i in range(16)) if least <= n <= most]
-    return sorted({least, *powers, most})
+    return sorted(n for n in common if n <= max(persons, min(common)))

@@ -32,6 +32,7 @@ from edgepose.engine.recipe import (
     Precision,
     parse_batch,
     read_engine_recipe,
+    written,
 )
 from edgepose.errors import EngineError
 
@@ -272,7 +273,7 @@ def _summary(made: Sequence[BuiltEngine]) -> Table:
         table.add_row(
             engine.network.name,
             identity.precision,
-            str(identity.batch or "fixed"),
+            written(identity.batch) if identity.batch else "fixed",
             f"{manifest.bytes / 1e6:.1f}",
             f"{manifest.seconds:.1f}",
             "built" if engine.fresh else f"there since {manifest.built[:10]}",
@@ -307,7 +308,7 @@ def _list(console: Console, cache: Cache) -> None:
             f"{identity.flavour} {identity.version}",
             " ".join(identity.targets),
             identity.precision,
-            f"{identity.batch} persons" if identity.batch else "fixed shape",
+            f"{written(identity.batch)} persons" if identity.batch else "fixed shape",
             f"{manifest.bytes / 1e6:.1f} MB",
         ]
         if not cache.whole(manifest):

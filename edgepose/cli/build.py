@@ -58,9 +58,10 @@ def command(
     batch: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="[NETWORK=]MIN:OPT:MAX",
-            help="Persons in a call, for all stages or, as in **stage2=1:1:8**, for one; may be "
-            "given several times. Default: the recipe's, 1:1:5.",
+            metavar="[NETWORK=]SIZES",
+            help="Persons that a call may have, each tuned for by itself, for all stages or, as in "
+            "**stage2=1:2:4**, for one; may be given several times. Default: the recipe's, "
+            "1:2:4:8.",
             rich_help_panel=_WHAT,
         ),
     ] = None,

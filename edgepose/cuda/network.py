@@ -53,13 +53,12 @@ class DeviceNetwork(Protocol):
 class DeviceModel(Protocol):
     """A loaded network of a bundle: one input, outputs in the exported order.
 
-    ``least`` and ``most`` rows of a call.
+    ``batches``: numbers of rows that a call may have, ascending; the network is tuned for each.
     """
 
     input: Tensor
     outputs: tuple[Tensor, ...]
-    least: int
-    most: int
+    batches: tuple[int, ...]
 
     def scratch(self) -> int:
         """Bytes of scratch memory that a call needs; calls that run in order may share it."""
@@ -94,8 +93,8 @@ class RoundTrip:
     """A model for callers on the host: every batch goes to the device and back, and is waited for.
 
     For golden pairs, drift and the detector; what a cascade costs that comes back between stages
-    is measured with it. Batches beyond the model's largest are split, those below its least filled
-    up with zeros. Calls may come from any thread, one runs at a time.
+    is measured with it. Batches beyond the model's largest are split, those between two of its
+    batches filled up with zeros. Calls may come from any thread, one runs at a time.
     """
 
     def __init__(self, device: Device, model: DeviceModel) -> None:
@@ -104,7 +103,7 @@ class RoundTrip:
         self._scratch = device.empty((model.scratch(),), np.uint8)
         self._network = model.network(self._scratch.pointer)
         tensors = (model.input, *model.outputs)
-        shapes = [(model.most, *t.shape) for t in tensors]
+        shapes = [(model.batches[-1], *t.shape) for t in tensors]
         pairs = list(zip(tensors, shapes, strict=True))
         self._host = {t.name: device.pinned(shape, t.dtype) for t, shape in pairs}
         self._memory = {t.name: device.empty(shape, t.dtype) for t, shape in pairs}
@@ -116,7 +115,7 @@ class RoundTrip:
 
     def __call__(self, batch: NDArray[np.float32], /) -> tuple[NDArray[np.float32], ...]:
         """Run one batch (n, …) float32; outputs (n, …) float32, the caller's own."""
-        shape, most = self._model.input.shape, self._model.most
+        shape, most = self._model.input.shape, self._model.batches[-1]
         with self._lock:
             if not self._closed.alive:
                 raise BackendError("this network is closed; load it again")
@@ -127,7 +126,7 @@ class RoundTrip:
 
     def _run(self, rows: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         model, source = self._model, self._model.input
-        count = max(len(rows), model.least)
+        count = next(n for n in model.batches if n >= len(rows))
         if count != self._rows:  # the same shape costs nothing
             self._network.bind(count, {n: a.pointer for n, a in self._memory.items()})
             self._rows = count
@@ -164,3 +163,8 @@ def _close(
     network.close()
     host.clear()
     memory.clear()
+
+
+def powers(rows: int, fixed: bool) -> tuple[int, ...]:
+    """The batches of a network that takes any: powers of two, in persons of ``rows`` rows each."""
+    return (rows,) if fixed else tuple(rows << i for i in range(7))

@@ -21,8 +21,6 @@ FLAVOURS = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}  # name, mod
 RTX = "tensorrt-rtx"
 CHOICE = "EDGEPOSE_TENSORRT"  # environment variable that settles which of two is meant
 
-Range = tuple[api.Shape, api.Shape, api.Shape]
-
 
 class Module(Protocol):
     """``tensorrt`` or ``tensorrt_rtx``."""
@@ -210,7 +208,7 @@ def _monitor(module: Module, progress: Progress) -> Any:
 def build_plan(
     flavour: Flavour,
     model: bytes,
-    ranges: Mapping[str, Range],
+    shapes: Mapping[str, Sequence[api.Shape]],
     *,
     targets: Sequence[str],
     workspace: int,
@@ -218,12 +216,12 @@ def build_plan(
 ) -> bytes:
     """Build a plan from a serialised ONNX network, whose precisions are taken as they are.
 
-    ``ranges``: least, best and largest shape of every input with an open dimension. ``targets``:
-    compute capabilities (``sm86``); TensorRT-RTX builds for all of them, ``tensorrt`` for the GPU
-    at hand. ``workspace``: bytes of scratch memory that layers may use. Raises EngineError with
-    TensorRT's own reason.
+    ``shapes``: of every input, those that calls may have; each gets an optimisation profile of its
+    own, so that it is tuned for by itself. ``targets``: compute capabilities (``sm86``);
+    TensorRT-RTX builds for all of them, ``tensorrt`` for the GPU at hand. ``workspace``: bytes of
+    scratch memory that layers may use. Raises EngineError with TensorRT's own reason.
     """
-    plan, reason = _build(flavour, model, ranges, targets, workspace, progress)
+    plan, reason = _build(flavour, model, shapes, targets, workspace, progress)
     if plan is None:
         # Raised here, where no frame holds a builder: one kept alive by a traceback until the
         # interpreter ends takes the process down with it.
@@ -234,7 +232,7 @@ def build_plan(
 def _build(
     flavour: Flavour,
     model: bytes,
-    ranges: Mapping[str, Range],
+    shapes: Mapping[str, Sequence[api.Shape]],
     targets: Sequence[str],
     workspace: int,
     progress: Progress,
@@ -260,10 +258,10 @@ def _build(
     config.progress_monitor = monitor
     if flavour.rtx:
         _target(trt, cast(api.RtxIBuilderConfig, config), targets)
-    if ranges:
+    for each in zip(*shapes.values(), strict=True):
         profile = builder.create_optimization_profile()
-        for name, (least, best, most) in ranges.items():
-            profile.set_shape(name, least, best, most)
+        for name, shape in zip(shapes, each, strict=True):
+            profile.set_shape(name, shape, shape, shape)
         config.add_optimization_profile(profile)
     plan = builder.build_serialized_network(network, config)
     data = None if plan is None else bytes(plan)

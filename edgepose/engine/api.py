@@ -243,6 +243,7 @@ class ICudaEngine(Protocol):
     """A plan, loaded."""
 
     num_io_tensors: int
+    num_optimization_profiles: int
 
     def get_tensor_name(self, index: int, /) -> str:
         """Name of an input or output."""

@@ -16,13 +16,14 @@ from typing import Protocol
 import msgspec
 
 from edgepose.bundle import Bundle, NetworkSpec
-from edgepose.engine.adapter import Flavour, Range, build_plan
+from edgepose.engine.adapter import Flavour, build_plan
+from edgepose.engine.api import Shape
 from edgepose.engine.cache import Cache
 from edgepose.engine.convert import strongly_typed
 from edgepose.engine.driver import Driver
 from edgepose.engine.manifest import FORMAT, Drift, EngineManifest, Identity
 from edgepose.engine.progress import BuildProgress
-from edgepose.engine.recipe import Batch, EngineRecipe, Limits, Precision
+from edgepose.engine.recipe import EngineRecipe, Limits, Precision
 from edgepose.errors import EngineError
 from edgepose.version import __version__
 
@@ -234,11 +235,10 @@ def _refuse(drift: Drift, limits: Limits, what: str, precision: Precision) -> No
     )
 
 
-def ranges(network: NetworkSpec, identity: Identity) -> dict[str, Range]:
-    """Least, usual and largest shape of the input."""
-    b = identity.batch or Batch(1, 1, 1)
-    least, usual, most = ((n * network.rows, *network.shape) for n in (b.least, b.usual, b.most))
-    return {network.input: (least, usual, most)}
+def shapes(network: NetworkSpec, identity: Identity) -> dict[str, list[Shape]]:
+    """Shapes of the input, one for each number of persons."""
+    batch = identity.batch or (1,)
+    return {network.input: [(n * network.rows, *network.shape) for n in batch]}
 
 
 def _build(request: Request, network: NetworkSpec, report: Report) -> BuiltEngine:
@@ -250,7 +250,7 @@ def _build(request: Request, network: NetworkSpec, report: Report) -> BuiltEngin
         return build_plan(
             request.flavour,
             strongly_typed(network.path, identity.precision, identity.float32),
-            ranges(network, identity),
+            shapes(network, identity),
             targets=identity.targets,
             workspace=identity.workspace << 20,
             progress=tracker,

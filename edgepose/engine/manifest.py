@@ -11,10 +11,10 @@ from pathlib import Path
 
 import msgspec
 
-from edgepose.engine.recipe import Batch, Precision
+from edgepose.engine.recipe import Batch, Precision, written
 from edgepose.errors import EngineError
 
-FORMAT = 1
+FORMAT = 2  # 1: a batch was one range
 CONVERTER = 1  # raised whenever convert.py gives other networks for the same input
 
 
@@ -22,7 +22,8 @@ class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All that decides what a plan is; its hash is the plan's key.
 
     ``onnx``: SHA-256 of the bundle's network. ``cuda``: major version of the driver's CUDA, empty
-    if the plan was built ahead of time. ``batch`` in persons, None for a network of fixed shape;
+    if the plan was built ahead of time. ``batch``: persons of a call, an optimisation profile for
+    each number, None for a network of fixed shape;
     ``float32`` and ``workspace`` (MiB) come from the recipe.
     """
 
@@ -81,10 +82,9 @@ def read_manifest(path: Path) -> EngineManifest:
     try:
         content = path.read_bytes()
         found = msgspec.json.decode(content, type=_Format).format
-        if found > FORMAT:
+        if found != FORMAT:
             raise EngineError(
-                f"engine manifest {path} has format {found}, newer than {FORMAT}, the newest that "
-                "this edgepose reads"
+                f"engine manifest {path} has format {found}, this edgepose reads format {FORMAT}"
             )
         manifest = msgspec.json.decode(content, type=EngineManifest)
     except OSError as error:
@@ -119,7 +119,8 @@ def differences(found: Identity, wanted: Identity) -> list[str]:
     if found.precision != wanted.precision:
         said.append(f"its precision is {found.precision}, expected is {wanted.precision}")
     if found.batch != wanted.batch:
-        said.append(f"its batch is {found.batch}, expected is {wanted.batch}")
+        batches = [written(i.batch) if i.batch else "fixed" for i in (found, wanted)]
+        said.append("its batch is {}, expected is {}".format(*batches))
     if (found.float32, found.workspace) != (wanted.float32, wanted.workspace):
         said.append("its recipe keeps other layers in float32 or another workspace")
     if found.converter != wanted.converter:

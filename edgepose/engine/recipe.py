@@ -14,26 +14,25 @@ Precision = Literal["fp16", "bf16", "fp32"]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
-class Batch(msgspec.Struct, frozen=True, order=True, array_like=True):
-    """Least, usual and largest number of persons in a call."""
-
-    least: int
-    usual: int
-    most: int
-
-    def __str__(self) -> str:
-        return f"{self.least}:{self.usual}:{self.most}"
+Batch = tuple[int, ...]
+"""Numbers of persons that a call may have, ascending: an engine is tuned for each."""
 
 
 def parse_batch(text: str) -> Batch:
-    """Read "MIN:OPT:MAX", persons; EngineError unless 1 ≤ MIN ≤ OPT ≤ MAX."""
-    match = re.fullmatch(r"(\d{1,6}):(\d{1,6}):(\d{1,6})", text)
-    batch = Batch(*map(int, match.groups())) if match else Batch(0, 0, 0)
-    if not 1 <= batch.least <= batch.usual <= batch.most:
+    """Read "1:2:4", persons; EngineError unless they are 1 to 16 numbers from 1 on, ascending."""
+    match = re.fullmatch(r"\d{1,6}(:\d{1,6}){0,15}", text)
+    batch = tuple(map(int, text.split(":"))) if match else ()
+    if not batch or batch[0] < 1 or list(batch) != sorted(set(batch)):
         raise EngineError(
-            f"the batch {text!r} is not MIN:OPT:MAX in persons, 1 ≤ MIN ≤ OPT ≤ MAX, such as 1:1:5"
+            f"the batch {text!r} is not the numbers of persons that calls may have, ascending, "
+            "such as 1:2:4:8"
         )
     return batch
+
+
+def written(batch: Batch) -> str:
+    """A batch as it is typed."""
+    return ":".join(map(str, batch))
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,12 +56,13 @@ class NetworkRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class EngineRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How engines are built.
 
-    ``batch``: "MIN:OPT:MAX" in persons. ``workspace``: MiB of scratch memory for layers.
-    ``networks``: by name (``stage1``, ``detector``), what differs there.
+    ``batch``: persons that a call may have, such as "1:2:4:8", as of :func:`parse_batch`.
+    ``workspace``: MiB of scratch memory for layers. ``networks``: by name (``stage1``,
+    ``detector``), what differs there.
     """
 
     precision: Precision = "fp16"
-    batch: str = "1:1:5"
+    batch: str = "1:2:4:8"
     workspace: Annotated[int, msgspec.Meta(ge=1, le=1 << 20)] = 256
     limits: Limits = Limits()
     networks: dict[str, NetworkRecipe] = {}

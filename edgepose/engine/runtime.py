@@ -130,15 +130,16 @@ class TrtEngine:
             )
         (self.input,), self.outputs = inputs, tuple(outputs)
         rows, *_ = engine.get_tensor_shape(self.input.name)
-        self.dynamic = rows == -1
-        self.least = self.most = rows
-        if self.dynamic:
-            least, _, most = engine.get_tensor_profile_shape(self.input.name, 0)
-            self.least, self.most = least[0], most[0]
+        self.dynamic, profiles = rows == -1, range(engine.num_optimization_profiles)
+        # A profile for each batch, in this order; see engine.adapter.build_plan.
+        shapes = [engine.get_tensor_profile_shape(self.input.name, i)[1] for i in profiles]
+        self.batches = tuple(shape[0] for shape in shapes) if self.dynamic else (rows,)
 
     def scratch(self) -> int:
-        """Bytes of scratch memory that a call needs."""
-        return self._engine.get_device_memory_size_for_profile_v2(0)
+        """Bytes of scratch memory that the largest call needs."""
+        engine = self._engine
+        profiles = range(engine.num_optimization_profiles)
+        return max(engine.get_device_memory_size_for_profile_v2(i) for i in profiles)
 
     def network(self, scratch: int) -> TrtCall:
         """A new call, with scratch memory at that address; EngineError if memory is short."""
@@ -151,13 +152,7 @@ class TrtEngine:
             )
         try:
             context.set_device_memory(scratch, self.scratch())
-            if not context.set_optimization_profile_async(0, self._stream.handle):
-                raise EngineError(
-                    f"the engine's profile cannot be used: {self.messages.reason()}; build it "
-                    "again with: edgepose-build --rebuild"
-                )
-            self._stream.synchronize()
-            call = TrtCall(self, context)
+            call = TrtCall(self, context, self._stream)
             self._own.calls.add(call)
             return call
         finally:
@@ -178,8 +173,8 @@ class TrtEngine:
 class TrtCall:
     """One execution context; see :class:`~edgepose.cuda.network.DeviceNetwork`."""
 
-    def __init__(self, engine: TrtEngine, context: api.IExecutionContext) -> None:
-        self._engine, self._rows = engine, 0
+    def __init__(self, engine: TrtEngine, context: api.IExecutionContext, stream: Stream) -> None:
+        self._engine, self._stream, self._rows = engine, stream, 0
         self._context: api.IExecutionContext | None = context
 
     def _open(self) -> api.IExecutionContext:
@@ -192,13 +187,14 @@ class TrtCall:
         """Say how many rows a call has and where every tensor lies; EngineError if refused."""
         context, engine, source = self._open(), self._engine, self._engine.input
         if rows != self._rows:  # another shape makes the next call work it out anew
-            fits = engine.least <= rows <= engine.most
+            fits = rows in engine.batches and self._choose(context, engine.batches.index(rows))
             if fits and engine.dynamic:
                 fits = context.set_input_shape(source.name, (rows, *source.shape))
             if not fits or context.infer_shapes():
                 raise EngineError(
-                    f"the engine takes no batch of {rows}, but {engine.least} to {engine.most}: "
-                    f"{engine.messages.reason()}; build it with another --batch"
+                    f"the engine takes no batch of {rows}, but of "
+                    f"{', '.join(map(str, engine.batches))}: {engine.messages.reason()}; build it "
+                    "with another --batch"
                 )
             self._rows = rows
         for tensor in (source, *engine.outputs):
@@ -207,6 +203,12 @@ class TrtCall:
                     f"the engine refuses the memory of {tensor.name}: {engine.messages.reason()}; "
                     "restart the program"
                 )
+
+    def _choose(self, context: api.IExecutionContext, profile: int) -> bool:
+        """Take the profile that is tuned for the batch; whether TensorRT agrees."""
+        agreed = context.set_optimization_profile_async(profile, self._stream.handle)
+        self._stream.synchronize()  # it may copy
+        return agreed
 
     def enqueue(self, stream: Stream) -> None:
         """Queue a call on a stream; EngineError with TensorRT's reason."""

@@ -30,7 +30,7 @@ class Gpu0:
         self.rtx, self.compiled = rtx, 0
         self.device = HostDevice()
         self.contexts = 0  # open ones
-        self.shapes = 0  # how often one was set
+        self.shapes = []  # those that were set: profile and rows
         self.stale = False  # whether kept kernels are refused
         self.fail = ""  # why calls fail
 
@@ -57,15 +57,14 @@ class Gpu0:
 
             def set_optimization_profile_async(self, index, stream):
                 gpu.device.run(stream, lambda: None)
-                self.profile = index
-                return True
+                self.profile, self.batch = index, None
+                return 0 <= index < len(self.engine.profiles)
 
             def set_input_shape(self, name, shape):
                 assert name == self.engine.input.name
-                gpu.shapes += 1
-                least, _, most = self.engine.profile
+                gpu.shapes.append((self.profile, shape[0]))
                 self.batch = shape[0]
-                return least[0] <= shape[0] <= most[0] and tuple(shape[1:]) == tuple(most[1:])
+                return tuple(shape) == self.engine.profiles[self.profile]
 
             def infer_shapes(self):
                 return [] if self.batch or not self.engine.open else [self.engine.input.name]
@@ -78,10 +77,10 @@ class Gpu0:
                 if gpu.fail:
                     self.engine.recorder.report_error(None, gpu.fail)
                     return False
-                assert self.profile == 0
+                assert self.profile is not None
                 self.engine.run_first(self.batch)
                 engine, addresses, scratch = self.engine, dict(self.addresses), self.scratch
-                batch = self.batch or engine.profile[0][0]
+                batch = self.batch or engine.profiles[0][0]
 
                 def work():
                     gpu.device.memory.check(scratch, SCRATCH)
@@ -91,7 +90,7 @@ class Gpu0:
                         return gpu.device.memory.view(addresses[name], shape, kind)
 
                     source = engine.input.name
-                    x = tensor(source, (batch, *engine.profile[0][1:])).astype(np.float32)
+                    x = tensor(source, (batch, *engine.profiles[0][1:])).astype(np.float32)
                     for name, value in zip(engine.outputs, engine.run(x), strict=True):
                         tensor(name, value.shape)[:] = value
 
@@ -108,17 +107,18 @@ class Gpu0:
             def __init__(self, plan, recorder):
                 self.recorder = recorder
                 header, _, network = plan.partition(b"\n")
-                self.profile = [tuple(s) for s in json.loads(header)]
+                self.profiles = [tuple(s) for s in json.loads(header)]
+                self.num_optimization_profiles = len(self.profiles)
                 graph = onnx.load_from_string(network).graph
                 self.input, self.outputs = graph.input[0], [o.name for o in graph.output]
                 values = {v.name: v.type.tensor_type for v in (*graph.input, *graph.output)}
                 self.types = {name: TYPES[v.elem_type] for name, v in values.items()}
                 self.run = Emulated(network)
-                sides = self.profile[0]
+                sides = self.profiles[0]
                 once = self.run(np.zeros(sides, np.float32))
                 self.shapes = {n: v.shape for n, v in zip(self.outputs, once, strict=True)}
                 self.num_io_tensors = len(values)
-                self.open = self.profile[0] != self.profile[-1]
+                self.open = len(self.profiles) > 1
 
             def get_tensor_name(self, index):
                 return [*self.outputs, self.input.name][index]
@@ -131,16 +131,14 @@ class Gpu0:
                 return self.types[name]
 
             def get_tensor_shape(self, name):
-                shape = self.profile[0] if name == self.input.name else self.shapes[name]
+                shape = self.profiles[0] if name == self.input.name else self.shapes[name]
                 return (-1, *shape[1:]) if self.open else shape
 
             def get_device_memory_size_for_profile_v2(self, profile):
-                assert profile == 0
-                return SCRATCH
+                return SCRATCH - len(self.profiles) + 1 + profile
 
             def get_tensor_profile_shape(self, name, profile):
-                assert profile == 0
-                return self.profile
+                return [self.profiles[profile]] * 3
 
             def create_execution_context(self, how):
                 if gpu.rtx:
@@ -211,7 +209,7 @@ class Gpu0:
         )
 
 
-def build_plan(flavour, model, ranges, **_):
+def build_plan(flavour, model, shapes, **_):
     """A pretend plan, instead of one that is built."""
-    (profile,) = ranges.values()
-    return json.dumps(profile).encode() + b"\n" + model
+    (profiles,) = shapes.values()
+    return json.dumps(profiles).encode() + b"\n" + model

@@ -13,7 +13,7 @@ import torch
 from edgepose.backends import open_backend
 from edgepose.bundle import NetworkSpec
 from edgepose.engine.adapter import build_plan
-from edgepose.engine.build import choose_targets, engines, ranges
+from edgepose.engine.build import choose_targets, engines, shapes
 from edgepose.engine.convert import strongly_typed
 from edgepose.engine.driver import Driver, Gpu
 from edgepose.engine.manifest import Drift, read_manifest
@@ -37,9 +37,9 @@ def test_every_network_of_the_bundle(request_for, bundle, cache, capsys):
         assert cache.read(manifest) == engine.plan
         assert manifest.drift.of == "network"
         assert 0 < manifest.drift.pixels < 0.5
-        ((least, usual, most),) = ranges(engine.network, manifest.identity).values()
-        persons = (1, 1, 1) if engine.network.fixed else (1, 2, 5)
-        assert [s[0] for s in (least, usual, most)] == [engine.network.rows * n for n in persons]
+        (found,) = shapes(engine.network, manifest.identity).values()
+        persons = (1,) if engine.network.fixed else (1, 2, 5)
+        assert [shape[0] for shape in found] == [engine.network.rows * n for n in persons]
         with capsys.disabled():
             print(
                 f"\n{engine.network.name}: {manifest.bytes / 1e6:.1f} MB in "
@@ -106,12 +106,12 @@ def test_an_engine_of_the_paper_s_alexnet(rtx, request_for, tmp_path, capsys):
     widen(path, 64, 4096)
     shape = tuple(crops.shape[1:])
     network = NetworkSpec("stage2", path, "0" * 64, "crops", shape, 2, False)
-    shapes = ranges(network, request_for(*TARGETS, batch="1:2:5").identity(network))
-    assert shapes == {"crops": tuple((2 * n, 3, 220, 220) for n in (1, 2, 5))}
+    wanted = shapes(network, request_for(*TARGETS, batch="1:2").identity(network))
+    assert wanted == {"crops": [(2 * n, 3, 220, 220) for n in (1, 2)]}
     typed = strongly_typed(network.path, "fp16")
     start = time.perf_counter()
     plan = build_plan(
-        rtx, typed, shapes, targets=TARGETS, workspace=1 << 28, progress=BuildProgress()
+        rtx, typed, wanted, targets=TARGETS, workspace=1 << 28, progress=BuildProgress()
     )
     seconds = time.perf_counter() - start
     with capsys.disabled():
@@ -269,8 +269,8 @@ def test_progress_is_told_and_only_grows(rtx, bundle):
             return go_on
 
     data = strongly_typed(network.path, "fp16")
-    shapes = {"crops": tuple((n, *network.shape) for n in (1, 1, 2))}
-    build_plan(rtx, data, shapes, targets=["sm86"], workspace=1 << 28, progress=Spy())
+    calls = {"crops": [(n, *network.shape) for n in (1, 2)]}
+    build_plan(rtx, data, calls, targets=["sm86"], workspace=1 << 28, progress=Spy())
     assert len(seen) > 50
     assert seen == sorted(seen)
     assert len(set(seen)) > 5

@@ -65,21 +65,22 @@ def test_the_cascade_gives_what_onnxruntime_gives(gpu, bundle):
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 7])
 def test_batches_are_split_and_filled_up(gpu, bundle, n):
-    """The profile is 2 to 3 persons."""
-    network = TensorRt(recipe=EngineRecipe(batch="2:2:3", precision="fp32")).load(bundle, "stage1")
+    """Calls have 2 or 4 persons."""
+    network = TensorRt(recipe=EngineRecipe(batch="2:4", precision="fp32")).load(bundle, "stage1")
     batch = crops(bundle, n)
     expected = open_backend("onnxruntime", 1).load(bundle, "stage1")(batch)
     before = gpu.device.scheduler.synchronisations
     for found, wanted in zip(network(batch), expected, strict=True):
         np.testing.assert_allclose(found, wanted, atol=1e-5)
-    assert gpu.device.scheduler.synchronisations - before == -(-n // 3)
+    assert gpu.device.scheduler.synchronisations - before == -(-n // 4)
 
 
 def test_a_shape_is_set_when_it_changes(gpu, bundle):
-    network = TensorRt(recipe=EngineRecipe(batch="1:1:3")).load(bundle, "stage1")
-    for n in (1, 1, 2, 2, 2, 1):
+    """And with it the profile that is tuned for it."""
+    network = TensorRt(recipe=EngineRecipe(batch="1:2:4")).load(bundle, "stage1")
+    for n in (1, 1, 2, 2, 2, 1, 3):
         network(crops(bundle, n))
-    assert gpu.shapes == 3
+    assert gpu.shapes == [(0, 1), (1, 2), (0, 1), (2, 4)]
 
 
 def test_why_a_call_failed(gpu, bundle):
@@ -96,7 +97,7 @@ def test_why_a_call_failed(gpu, bundle):
 def test_later_stages_take_rows_of_joints(gpu, two_stages):
     bundle = two_stages
     spec, k = bundle.manifest.stages[-1], len(bundle.skeleton)
-    network = TensorRt(recipe=EngineRecipe(batch="1:1:2", precision="fp32")).load(bundle, "stage2")
+    network = TensorRt(recipe=EngineRecipe(batch="1:2", precision="fp32")).load(bundle, "stage2")
     batch = np.random.default_rng(1).normal(0, 0.5, (3 * k, 3, spec.size, spec.size))
     batch = batch.astype(np.float32)
     expected = open_backend("onnxruntime", 1).load(bundle, "stage2")(batch)
@@ -187,20 +188,20 @@ def test_the_cascade_of_new_engines_is_measured(gpu, bundle):
         backend.open(bundle, network.name)
     (verifier,) = verifiers
     assert 0 < verifier.whole.pixels < 0.5
-    tight = EngineRecipe(limits=Limits(pixels=verifier.whole.pixels / 2), batch="1:1:2")
+    tight = EngineRecipe(limits=Limits(pixels=verifier.whole.pixels / 2), batch="1:2")
     with pytest.raises(EngineError, match="is refused: joints drift"):
         TensorRt(check=check, recipe=tight).open(bundle, "stage1")
 
 
 def test_an_engine_that_drifts_is_refused(gpu, bundle, monkeypatch):
-    def noisy(flavour, model, ranges, **options):
+    def noisy(flavour, model, shapes, **options):
         import onnx
 
         network = onnx.load_from_string(model)
         scale = next(t for t in network.graph.initializer if list(t.dims[1:]) == [3, 3, 3])
         value = onnx.numpy_helper.to_array(scale) * np.float16(1.5)
         scale.CopyFrom(onnx.numpy_helper.from_array(value, scale.name))
-        return pretend.build_plan(flavour, network.SerializeToString(), ranges)
+        return pretend.build_plan(flavour, network.SerializeToString(), shapes)
 
     monkeypatch.setattr("edgepose.engine.build.build_plan", noisy)
     with pytest.raises(EngineError, match=r"the fp16 engine of stage1 is refused: joints drift"):
@@ -228,7 +229,7 @@ def test_kernels_that_tensorrt_rtx_compiles_are_kept(gpu, bundle, tmp_path):
     stale = TensorRt()
     stale.load(bundle, "stage1")(crops(bundle, 3))
     stale.close()
-    assert kept.read_bytes() == b"[3]"
+    assert kept.read_bytes() == b"[4]"
 
 
 @pytest.mark.parametrize("gpu", ["tensorrt", "tensorrt-rtx"], indirect=True)
@@ -241,24 +242,24 @@ def test_whether_a_call_can_go_into_a_graph(gpu, bundle):
     call.bind(1, {t.name: m.pointer for t, m in zip(tensors, memory, strict=True)})
     assert call.capturable(stream)
     assert engine.layers() == {"Layers": []}
-    with pytest.raises(EngineError, match="no batch of 9, but 1 to 5"):
+    with pytest.raises(EngineError, match="no batch of 9, but of 1, 2, 4, 8: "):
         call.bind(9, {})
 
 
 @pytest.mark.parametrize("gpu", ["tensorrt", "tensorrt-rtx"], indirect=True)
 def test_the_device_cascade_on_engines(gpu, bundle, sample):
-    """Contexts per slot and bucket, one graph a frame; engines take five persons at most."""
+    """Contexts per slot and bucket, one graph a frame; engines take eight persons at most."""
     frame = cv2.VideoCapture(str(sample)).read()[1]
     exact = edgepose.load(bundle)
     cascade = edgepose.load(bundle, TensorRt())
     assert isinstance(cascade, DeviceCascade)
-    assert cascade.buckets == [1, 2, 4, 5]
+    assert cascade.buckets == [1, 2, 4, 8]
     named = (
         f"{bundle.manifest.name} {bundle.manifest.version} on tensorrt, float16, crops and one gr"
     )
     assert cascade.description.startswith(named)
     box = np.array([[228, 312, 576, 1180]], np.float32)
-    for n in (1, 2, 6):
+    for n in (1, 2, 9):
         boxes = np.repeat(box, n, 0) + np.arange(n, dtype=np.float32)[:, None]
         poses, wanted = cascade(frame, boxes), exact(frame, boxes)
         assert np.abs(poses.joints - wanted.joints).max() < 868 / 220
