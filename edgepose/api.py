@@ -19,6 +19,7 @@ from edgepose.cascade.device import DeviceCascade
 from edgepose.cascade.host import HostCascade
 from edgepose.cuda.network import DeviceBackend
 from edgepose.people.detector import Detector, PersonDetector, whole_frame
+from edgepose.people.device_detector import DeviceDetector
 from edgepose.people.estimator import Estimator
 from edgepose.people.follower import Follower, Memory, Stills
 from edgepose.people.options import TrackerOptions
@@ -60,20 +61,27 @@ def load(
 
 def _cascade(bundle: Bundle, runtime: Backend) -> HostCascade | DeviceCascade:
     """On the device that a runtime has, if it has one that can take all of it."""
+    if _has_device(runtime):
+        return DeviceCascade(bundle, cast(DeviceBackend, runtime))
+    return HostCascade(bundle, runtime)
+
+
+def _has_device(runtime: Backend) -> bool:
     device = getattr(runtime, "device", None)
-    if device is None or not device.graphs:
-        return HostCascade(bundle, runtime)
-    return DeviceCascade(bundle, cast(DeviceBackend, runtime))
+    return device is not None and device.graphs
 
 
 def load_detector(
     bundle: Path | str | Bundle | None = None,
     backend: str | Backend = "auto",
     threads: int | None = None,
-) -> Detector:
+) -> Detector | DeviceDetector:
     """Load a bundle's person detector; arguments and errors as for :func:`load`."""
     loaded = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
-    return Detector.load(loaded, _runtime(loaded, backend, threads)[0])
+    runtime, _ = _runtime(loaded, backend, threads)
+    if _has_device(runtime):
+        return DeviceDetector(loaded, cast(DeviceBackend, runtime))
+    return Detector.load(loaded, runtime)
 
 
 def _runtime(bundle: Bundle, backend: str | Backend, threads: int | None) -> tuple[Backend, str]:

@@ -38,11 +38,12 @@ class Person:
 class Frame:
     """What a source yields.
 
-    ``image`` (H, W, 3) uint8 BGR. ``index`` counts the source's frames from 0, so a dropped live
-    frame leaves a gap. ``time`` is in seconds from the start of the source, ``captured`` when the
-    frame was there (``time.perf_counter()``). ``source`` is the number of its source in the run,
-    ``name`` the file's name where the source is a folder or a picture. ``seconds`` holds what each
-    step took so far.
+    ``image`` (H, W, 3) uint8 BGR; for a cascade on a device also an NV12 surface, or either in the
+    device's memory, see :class:`edgepose.crop.cuda.NV12`, if no sink looks at it. ``index`` counts
+    the source's frames from 0, so a dropped live frame leaves a gap. ``time`` is in seconds from
+    the start of the source, ``captured`` when the frame was there (``time.perf_counter()``).
+    ``source`` is the number of its source in the run, ``name`` the file's name where the source is
+    a folder or a picture. ``seconds`` holds what each step took so far.
     """
 
     image: Image

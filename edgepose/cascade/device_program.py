@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 from edgepose.crop.arrays import DeviceArray
 from edgepose.crop.normalisation import Normalisation
 from edgepose.crop.surfaces import ROW
+from edgepose.cuda.capture import graph_of
 from edgepose.cuda.device import Device, Event, Graph, Stream
 from edgepose.cuda.kernels import Next, Torso
 from edgepose.cuda.network import DeviceModel, DeviceNetwork
@@ -132,10 +134,6 @@ class Program:
             self.networks.append(network)
             network.bind(rows if s == 0 else rows * k, addresses)
 
-    def capturable(self, stream: Stream) -> bool:
-        """Whether every network can go into a graph."""
-        return all(network.capturable(stream) for network in self.networks)
-
     def run(self, source: int, stream: Stream) -> None:
         """One frame: a replay, or the calls one by one."""
         if self.graph is not None:
@@ -195,10 +193,10 @@ class Program:
         return Next(plan.extents[stage], plan.torso, frame_index, boxes, indices)
 
     def capture(self, source: int, stream: Stream) -> None:
-        """Make the graph; the program has been queued and waited for once."""
-        with self._device.capture(stream) as captured:
-            self.enqueue(source, stream, external=True)
-        self.graph = captured.graph
+        """Make the graph, if it can be; the program has been queued and waited for once."""
+        queue = partial(self.enqueue, source, stream, external=True)
+        what = f"{self.rows} persons"
+        self.graph = graph_of(self._device, stream, queue, self.networks, what)
 
     def close(self) -> None:
         """Give the graph and the networks back; the last run must be done."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import OrderedDict
@@ -14,12 +13,9 @@ from numpy.typing import NDArray
 from edgepose.cascade.device_frames import FrameStore
 from edgepose.cascade.device_program import Buffers, Plan, Program
 from edgepose.cuda.device import Device, Stream
-from edgepose.errors import BackendError, DeviceError
 from edgepose.types import Float
 
 _NUMBERS = 2**31 - 1  # of runs, and then from 1 again
-
-_log = logging.getLogger(__name__)
 
 
 class Run:
@@ -146,17 +142,8 @@ class Slot:
         program.enqueue(source, self.stream)
         self.stream.synchronize()
         if self._graphs:
-            self._capture(program, source)
-        return program
-
-    def _capture(self, program: Program, source: int) -> None:
-        try:
-            if not program.capturable(self.stream):
-                raise DeviceError("a network's call cannot be captured")
             program.capture(source, self.stream)
-        except BackendError as error:
-            # The same calls without a graph are right, only slower: say so and go on.
-            _log.warning("no graph for %d persons, calls go one by one: %s", program.rows, error)
+        return program
 
     def close(self) -> None:
         """Give everything back, once nothing runs."""

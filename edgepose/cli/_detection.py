@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgepose.people.detector import Detector
+    from edgepose.people.device_detector import DeviceDetector
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,10 @@ class SceneSet:
 
 
 def measure(
-    console: Console, chosen: SceneSet, detector: Detector, advance: Callable[[int], None]
+    console: Console,
+    chosen: SceneSet,
+    detector: Detector | DeviceDetector,
+    advance: Callable[[int], None],
 ) -> dict[str, Any]:
     """Run the detector on every scene and print its figures; gives them as plain data."""
     matches = []

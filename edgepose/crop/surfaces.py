@@ -42,6 +42,12 @@ class NV12(NamedTuple):
     uv: Any
     standard: Standard = "bt709"
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, 3): that of the picture it shows."""
+        height, width = self.y.shape[:2]
+        return height, width, 3
+
     @classmethod
     def from_surface(
         cls,

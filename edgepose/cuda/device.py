@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -143,16 +144,23 @@ class Device(Protocol):
         ...
 
 
+_capturing = threading.Lock()
+
+
 @contextlib.contextmanager
 def no_garbage() -> Iterator[None]:
-    """Collect no garbage: a finaliser that frees memory or a stream breaks a capture."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
+    """Collect no garbage: a finaliser that frees memory or a stream breaks a capture.
+
+    One thread at a time: the collector is the process's.
+    """
+    with _capturing:
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            yield
+        finally:
+            if collecting:
+                gc.enable()
 
 
 def size_of(shape: Sequence[int], dtype: DTypeLike) -> int:

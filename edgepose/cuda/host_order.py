@@ -179,16 +179,17 @@ class Scheduler(Queues):
     @contextlib.contextmanager
     def capture(self, stream: HostStream) -> Iterator[Recording]:
         """Record what the block gives the stream."""
-        with self.lock:
-            if self.recording is not None:
-                raise DeviceError("another capture is going on")
-            recording = self.recording = Recording(stream, threading.get_ident())
-        try:
-            with no_garbage():
-                yield recording
-        finally:
+        own = self.recording
+        if own is not None and own.thread == threading.get_ident():
+            raise DeviceError("another capture is going on")
+        with no_garbage():
             with self.lock:
-                self.recording = None
+                recording = self.recording = Recording(stream, threading.get_ident())
+            try:
+                yield recording
+            finally:
+                with self.lock:
+                    self.recording = None
         if recording.lost:
             raise DeviceError(f"the capture is lost: {recording.lost}")
         recording.graph = HostGraph(self, recording.operations)

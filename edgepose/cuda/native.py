@@ -88,7 +88,8 @@ class NativeDevice:
     @contextlib.contextmanager
     def capture(self, stream: Stream) -> Iterator[_Capture]:
         """Record what the block gives the stream."""
-        self._not_capturing()
+        if self._capturing == threading.get_ident():
+            raise DeviceError("another capture is going on")
         capture = _Capture()
         with no_garbage():
             self._module.begin_capture(stream)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgepose.backends import Backend
-from edgepose.bundle import Bundle
+from edgepose.bundle import Bundle, DetectorSpec
 from edgepose.crop import crop
 from edgepose.errors import BundleError
 from edgepose.geometry import box_iou
@@ -72,7 +72,45 @@ def whole_frame(frame: Image) -> Float:
     return np.array([[0, 0, frame.shape[1], frame.shape[0], 1]], np.float32)
 
 
-class Detector:
+class Decoding:
+    """What a detector's boxes and scores mean: which of them are persons.
+
+    ``threshold``: least score of a person, in [0, 1]; ``iou``: overlap above which two boxes are
+    the same person, in [0, 1]; at most ``max_persons``, at least 1, are reported. ValueError if one
+    is out of range.
+    """
+
+    def __init__(
+        self, threshold: float = THRESHOLD, iou: float = NMS_IOU, max_persons: int = 16
+    ) -> None:
+        if not 0 <= threshold <= 1 or not 0 <= iou <= 1:
+            raise ValueError(f"threshold and iou must be in [0, 1], not {threshold} and {iou}")
+        if max_persons < 1:
+            raise ValueError(f"max_persons must be at least 1, not {max_persons}")
+        self.threshold, self.iou, self.max_persons = threshold, iou, max_persons
+
+    def persons(self, boxes: Float, scores: NDArray[Any], frame: tuple[int, ...]) -> Float:
+        """The persons (P, 5), best first, out of boxes (N, 4) in frame pixels and scores (N,).
+
+        They are cut to the ``frame``: (height, width, …).
+        """
+        likely = np.flatnonzero(scores >= self.threshold)
+        if len(likely) > _CANDIDATES:
+            likely = likely[np.argsort(-scores[likely], kind="stable")[:_CANDIDATES]]
+        score = scores[likely].astype(np.float32)
+        found = np.clip(boxes[likely], 0, np.array([frame[1], frame[0]] * 2, np.float32))
+        keep = non_maximum_suppression(found, score, self.iou)[: self.max_persons]
+        return np.concatenate((found[keep], score[keep, None]), axis=1)
+
+
+def detector_of(bundle: Bundle) -> DetectorSpec:
+    """What a bundle says of its detector; BundleError if it has none."""
+    if bundle.manifest.detector is None:
+        raise BundleError(f"bundle {bundle.name} has no detector; use one that has, or give boxes")
+    return bundle.manifest.detector
+
+
+class Detector(Decoding):
     """Persons of a frame, by a network that gives boxes and scores for its input."""
 
     def __init__(
@@ -98,22 +136,16 @@ class Detector:
             scale: factor on the 8-bit levels, see :func:`edgepose.crop.crop`.
             mean: subtracted after ``scale``, per RGB channel.
             std: divided by last, per RGB channel.
-            threshold: least score of a person, in [0, 1].
-            iou: overlap above which two boxes are the same person, in [0, 1].
-            max_persons: at most so many are reported, at least 1.
+            threshold: as ``iou`` and ``max_persons``, see :class:`Decoding`.
+            iou: overlap of two boxes.
+            max_persons: how many are reported.
 
         Raises:
             ValueError: an argument is out of range.
         """
-        if not 0 <= threshold <= 1 or not 0 <= iou <= 1:
-            raise ValueError(f"threshold and iou must be in [0, 1], not {threshold} and {iou}")
-        if max_persons < 1:
-            raise ValueError(f"max_persons must be at least 1, not {max_persons}")
+        super().__init__(threshold, iou, max_persons)
         self.network, self.portrait = network, portrait
         self.size = (size, size) if isinstance(size, int) else size
-        self.threshold = threshold
-        self.iou = iou
-        self.max_persons = max_persons
         self._colour: dict[str, Any] = {"scale": scale, "mean": mean, "std": std}
         shapes = {self.size} if portrait is None else {self.size, self.size[::-1]}
         self._inputs = {shape: np.empty((1, 3, *shape), np.float32) for shape in shapes}
@@ -121,11 +153,7 @@ class Detector:
     @classmethod
     def load(cls, bundle: Bundle, backend: Backend) -> Detector:
         """The detector of ``bundle`` on ``backend``; BundleError if it has none."""
-        spec, pixels = bundle.manifest.detector, bundle.manifest.pixels
-        if spec is None:
-            raise BundleError(
-                f"bundle {bundle.name} has no detector; use one that has, or give boxes"
-            )
+        spec, pixels = detector_of(bundle), bundle.manifest.pixels
         height, width = spec.size
         return cls(
             backend.load(bundle, "detector"),
@@ -155,13 +183,4 @@ class Detector:
         crop(frame, shown[None], size, out=inputs, **self._colour)
         boxes, scores = network(inputs)[:2]
         found = to_frame(boxes[0], size, shown)
-        return self._persons(found, scores[0], (height, width))
-
-    def _persons(self, boxes: Float, scores: NDArray[Any], frame: tuple[int, int]) -> Float:
-        likely = np.flatnonzero(scores >= self.threshold)
-        if len(likely) > _CANDIDATES:
-            likely = likely[np.argsort(-scores[likely], kind="stable")[:_CANDIDATES]]
-        score = scores[likely].astype(np.float32)
-        found = np.clip(boxes[likely], 0, np.array([frame[1], frame[0]] * 2, np.float32))
-        keep = non_maximum_suppression(found, score, self.iou)[: self.max_persons]
-        return np.concatenate((found[keep], score[keep, None]), axis=1)
+        return self.persons(found, scores[0], (height, width))
