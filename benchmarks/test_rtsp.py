@@ -68,6 +68,7 @@ class Trouble(threading.Thread):
         self.back: list[float] = []
         self.resumed: list[float] = []
         self.after_stall: list[float] = []
+        self.silent = 0  # stalls in which the run was without frames for long enough to see it
         self.error: BaseException | None = None
 
     def poses_after(self, moment: float, count: int = 1) -> float:
@@ -92,7 +93,11 @@ class Trouble(threading.Thread):
         for number in range(RESTARTS):
             if number % 5 == 0:
                 self.camera.stall()
+                stalled = time.monotonic()
                 time.sleep(_STALL)
+                # What was on its way when it stalled may fill the gap.
+                came = [seen.at for seen in list(self.seen) if seen.at > stalled]
+                self.silent += time.monotonic() - max(came, default=stalled) > 1.3
                 self.camera.go_on()
                 gone_on = time.monotonic()
                 self.after_stall.append(self.poses_after(gone_on) - gone_on)
@@ -158,7 +163,7 @@ def test_poses_come_back_each_time(benchmark, tmp_path):
         }
     )
     assert run.stats.sources[0].reconnects == RESTARTS
-    assert run.stats.sources[0].stalls >= len(trouble.after_stall)
+    assert run.stats.sources[0].stalls >= trouble.silent > 0
     assert (away <= allowed).all(), (away, allowed)
     assert max(trouble.after_stall) < 1.5
     assert min(one.light for one in seen) > 20
