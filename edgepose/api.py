@@ -24,6 +24,7 @@ from edgepose.people.estimator import Estimator
 from edgepose.people.follower import Follower, Memory, Stills
 from edgepose.people.options import TrackerOptions
 from edgepose.runner.capture import Feed
+from edgepose.runner.lifecycle import Patience
 from edgepose.runner.pipeline import Pipeline
 from edgepose.runner.policy import parse_policy
 from edgepose.sources.open import open_source
@@ -148,6 +149,7 @@ def stream(
     smooth: bool = True,
     max_frames: int | None = None,
     policy: str = "latest",
+    give_up: float | None = None,
 ) -> Iterator[Result]:
     """Follow the persons in cameras, videos, folders, pictures or URLs, frame by frame.
 
@@ -167,6 +169,8 @@ def stream(
         max_frames: stop after so many results of a source.
         policy: what becomes of live frames while there is no time for them: ``latest`` (only the
             newest counts), ``all``, or ``max-age=MS``.
+        give_up: seconds without a frame after which a lost live source has failed; None: it is
+            tried for ever.
 
     Raises:
         SourceError, BundleError, BackendError: see their texts; a source that breaks off for good
@@ -187,7 +191,10 @@ def stream(
             max_persons=max_persons,
             smooth=smooth,
         )
-        with Pipeline(feeds, estimate, policy=rule, max_frames=max_frames) as pipeline:
+        patience = Patience(give_up=give_up)
+        with Pipeline(
+            feeds, estimate, policy=rule, max_frames=max_frames, patience=patience
+        ) as pipeline:
             try:
                 yield from pipeline
             finally:

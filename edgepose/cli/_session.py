@@ -21,6 +21,7 @@ from edgepose.files import STDOUT
 from edgepose.output.open import check_apart, open_outputs
 from edgepose.people.detector import PersonDetector, whole_frame
 from edgepose.runner.capture import Feed
+from edgepose.runner.lifecycle import Patience
 from edgepose.runner.pipeline import Pipeline
 from edgepose.runner.policy import DropPolicy
 from edgepose.sources.open import open_source
@@ -55,6 +56,7 @@ class Options:
     smooth: bool
     policy: DropPolicy
     structured: bool
+    give_up: float | None = None
     full: bool = False
 
 
@@ -92,7 +94,13 @@ def run(options: Options) -> bool:
             smooth=options.smooth,
             full=options.full,
         )
-        pipeline = Pipeline(feeds, estimate, policy=options.policy, max_frames=options.max_frames)
+        pipeline = Pipeline(
+            feeds,
+            estimate,
+            policy=options.policy,
+            max_frames=options.max_frames,
+            patience=Patience(give_up=options.give_up),
+        )
         fates = pipeline.stats.sources
         seen = tuple(source.info for source in sources)
         outputs.start(

@@ -111,6 +111,16 @@ def follow(
             rich_help_panel=_WHERE,
         ),
     ] = "latest",
+    give_up: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="Give up a live source that is lost after so long without a frame; default: it is "
+            "tried for ever.",
+            rich_help_panel=_WHERE,
+        ),
+    ] = None,
     bundle: Annotated[
         Path | None,
         typer.Option(help="The model's folder; default: the one that ships.", rich_help_panel=_HOW),
@@ -231,6 +241,7 @@ def follow(
         max_frames=max_frames,
         smooth=not no_smooth,
         policy=_policy(policy),
+        give_up=give_up,
         full=boxes is Boxes.full,
     )
     if run(chosen):

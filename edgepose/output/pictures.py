@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import cv2
@@ -13,12 +14,14 @@ from edgepose.output.sink import Sink
 from edgepose.types import Result, RunInfo
 
 _QUALITY = 92
+_NUMBERED = re.compile(r"(?:\d+-)?(\d{6,})\.jpg")
 
 
 class Pictures(Sink):
     """JPEGs in a folder: ``000012.jpg`` for frame 12, ``1-000012.jpg`` where sources are several.
 
-    Frames that come from pictures keep their names.
+    What an earlier run has left is kept: numbers then go on from the highest that is there. Frames
+    that come from pictures keep their names, and replace those of an earlier run.
     """
 
     def __init__(self, folder: str) -> None:
@@ -31,18 +34,23 @@ class Pictures(Sink):
                 "written to; give another path."
             )
         self._several = False
+        self._first = 0
 
     def start(self, run: RunInfo) -> None:
         """Make the folder."""
         self._several = len(run.sources) > 1
         try:
             self._folder.mkdir(exist_ok=True)
+            there = [m for m in map(_NUMBERED.fullmatch, os.listdir(self._folder)) if m]
         except OSError as error:
             raise unwritable(self._folder, error) from None
+        self._first = 1 + max((int(m[1]) for m in there), default=-1)
 
     def write(self, result: Result) -> bool:
         """Write one picture, whole or not at all; OutputError when the disk is full."""
-        stem = f"{result.index:06d}" if result.name is None else Path(result.name).stem
+        stem = (
+            f"{self._first + result.index:06d}" if result.name is None else Path(result.name).stem
+        )
         if self._several:
             stem = f"{result.source}-{stem}"
         path = self._folder / f"{stem}.jpg"

@@ -14,6 +14,7 @@ import pytest
 
 from edgepose.cli import _systemd
 from tests.conftest import program, run_program
+from tests.rtsp import RtspCamera, need_rtsp, pictures_of
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
@@ -91,6 +92,24 @@ def test_looking_without_running():
     done = run_program("--source", "test", "--size", "12")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "no size" in done.stderr
+
+
+def test_a_camera_that_does_not_come_back_is_given_up(tmp_path, sample):
+    need_rtsp()
+    poses = tmp_path / "poses.jsonl"
+    path = config(tmp_path, "give-up = 1.0")
+    with RtspCamera(pictures_of(sample, tmp_path / "shots", (184, 320), count=1)) as camera:
+        arguments = ["--config", path, "--source", camera.url, "--json", poses]
+        with program(*arguments) as process:
+            deadline = time.monotonic() + 60
+            while not (poses.exists() and poses.read_bytes().count(b"\n") > 3):
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            camera.kill()
+            _, said = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "Given up after" in said
+    assert "Traceback" not in said
 
 
 @pytest.fixture

@@ -98,6 +98,16 @@ def test_pictures_are_named_by_frame_source_or_file(tmp_path):
     assert cv2.imread(str(tmp_path / "a" / "face.jpg")).shape == (48, 64, 3)
 
 
+def test_pictures_of_an_earlier_run_stay(tmp_path):
+    write(Pictures(str(tmp_path)), result(0), result(1))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    (tmp_path / "other.jpg").touch()
+    write(Pictures(str(tmp_path)), result(0), result(2))
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["000000.jpg", "000001.jpg", "000002.jpg", "000004.jpg", "other.jpg"]
+    assert all((tmp_path / name).read_bytes() == data for name, data in before.items())
+
+
 @pytest.mark.parametrize("make", [CsvFile, CocoFile, Pictures])
 def test_where_nothing_can_be_written(tmp_path, make):
     (tmp_path / "file").write_text("")
