@@ -4,7 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-aarch64 fuzz fuzz-bundle audit sass sanitize lint format bench clean
+.PHONY: demo test test-aarch64 fuzz fuzz-bundle audit sass sanitize lint format wheels \
+	check-wheels bench bench-history clean
 
 demo: $(VENV)/.run
 	mkdir -p demo
@@ -66,18 +67,38 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest --allowlist .stubtest --ignore-unused-allowlist \
+		edgepose._core $(if $(wildcard edgepose/_host.*.so),edgepose._host) \
+		$(if $(wildcard edgepose/_cuda.*.so),edgepose._cuda)
 	$(BIN)/clang-format --dry-run --Werror csrc/* tests/crop/*.cpp
+	$(BIN)/python -m pytest tests/test_imports.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i csrc/* tests/crop/*.cpp
 
+# One wheel for each CPython from 3.10 to 3.13 that is here, and aarch64's; see release/wheels.py.
+wheels: $(VENV)/.dev
+	$(BIN)/python release/wheels.py
+	@$(call need,aarch64-linux-gnu-g++,g++-aarch64-linux-gnu)
+	$(BIN)/python release/wheels.py --aarch64
+	$(BIN)/python release/sbom.py
+
+# Each wheel in a fresh environment with no compiler on its path: installed, and run on the sample.
+check-wheels: $(VENV)/.dev
+	$(BIN)/python release/check_wheel.py dist/*x86_64.whl
+
 bench: $(VENV)/.dev
 	$(BIN)/python -m pytest benchmarks --benchmark-columns=median,iqr,rounds
 
+# The same, kept in benchmarks/results/ with the machine and the commit, and drawn over time.
+bench-history: $(VENV)/.dev
+	$(BIN)/python -m pytest benchmarks --benchmark-json=build/benchmark.json
+	$(BIN)/python benchmarks/history.py build/benchmark.json
+
 # Editable, so that the kernel is built in place; again whenever its sources change.
-SOURCES := pyproject.toml setup.py cuda_build.py $(wildcard csrc/*)
+SOURCES := pyproject.toml constraints.txt setup.py cuda_build.py $(wildcard csrc/*)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -87,7 +108,7 @@ $(VENV)/.run: $(SOURCES) | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.dev: $(SOURCES) | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@ $(VENV)/.run
 
 clean:

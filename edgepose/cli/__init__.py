@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 
-COMMANDS = ("run", "build", "eval", "train", "doctor")
+COMMANDS = ("run", "build", "eval", "train", "bench", "doctor")
 
 
 def main() -> None:

@@ -60,14 +60,17 @@ def crop(
     normalisation: Normalisation,
     antialias: bool,
     threads: int,
+    path: str | None = None,
 ) -> None:
     """Crop ``boxes[i]`` of ``frames[frame_index[i]]`` into ``out[i]``; see ``reference.crop``.
 
     Rows may lie at any distance, also negative; frames whose pixels or channels are not adjacent
     (a flip, a colour swap, a planar image) are copied first. ``threads`` share the boxes.
+    ``path``: another of ``info().present`` than the one that runs, for a comparison.
     """
     packed = [_with_packed_rows(frame) for frame in frames]
-    _core.crop(packed, boxes, frame_index, out, normalisation, antialias, _isa(), threads)
+    isa = _isa() if path is None else info().present.index(path)
+    _core.crop(packed, boxes, frame_index, out, normalisation, antialias, isa, threads)
 
 
 def _with_packed_rows(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:

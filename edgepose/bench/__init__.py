@@ -1,0 +1,1 @@
+"""How fast edgepose is on this machine: measure, tell, advise."""

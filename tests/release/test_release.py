@@ -1,0 +1,76 @@
+"""The scripts of a release: the list, the history of benchmarks, who needs what."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def script(monkeypatch):
+    def load(path: str) -> dict:
+        monkeypatch.syspath_prepend(str((ROOT / path).parent))
+        return runpy.run_path(str(ROOT / path))
+
+    return load
+
+
+def test_the_list_names_what_is_missing(script, tmp_path, monkeypatch):
+    check = script("release/check.py")
+    room = check["version"].__globals__
+    monkeypatch.setitem(room, "ROOT", tmp_path)
+    (tmp_path / "edgepose").mkdir()
+    (tmp_path / "dist").mkdir()
+    (tmp_path / "edgepose" / "version.py").write_text('__version__ = "1.2.3"\n')
+    assert check["version"]() == "1.2.3"
+    with pytest.raises(AssertionError, match="cp310 on x86_64: make wheels"):
+        check["wheels"]()
+    for python in check["PYTHONS"]:
+        for machine in ("x86_64", "aarch64"):
+            name = f"edgepose-1.2.3-{python}-{python}-manylinux_2_34_{machine}.whl"
+            (tmp_path / "dist" / name).write_bytes(b"0" * 1000)
+    assert check["wheels"]() == "8 wheels, at most 0.0 MB"
+    monkeypatch.setitem(room, "MOST", 999)
+    with pytest.raises(AssertionError, match="larger than 10 MB"):
+        check["wheels"]()
+    (tmp_path / "CHANGELOG.md").write_text("## Unreleased\n- x\n\n## 1.2.3\n- y\n")
+    with pytest.raises(AssertionError, match="lines under Unreleased"):
+        check["changelog"]()
+    (tmp_path / "CHANGELOG.md").write_text("## 1.2.3\n- y\n")
+    assert check["changelog"]() == "## 1.2.3"
+    with pytest.raises(AssertionError, match=r"no edgepose-1\.2\.3\.cdx\.json"):
+        check["sbom"]()
+
+
+def test_the_history_keeps_a_run_a_commit(script, tmp_path):
+    history = script("benchmarks/history.py")
+    run = {
+        "datetime": "2026-01-02T03:04:05.6",
+        "benchmarks": [{"fullname": "benchmarks/test_a.py::test_b", "stats": {"median": 0.002}}],
+    }
+    line = history["entry"](run)
+    assert line["ms"] == {"test_a.py::test_b": 2.0}
+    path = tmp_path / "h.jsonl"
+    assert len(history["add"](path, line | {"commit": "a"})) == 1
+    assert len(history["add"](path, line | {"commit": "b"})) == 2
+    kept = history["add"](path, line | {"commit": "b", "ms": {"test_a.py::test_b": 1.0}})
+    assert [one["commit"] for one in kept] == ["a", "b"]
+    assert [json.loads(text) for text in path.read_text().splitlines()] == kept
+    pytest.importorskip("matplotlib")
+    history["draw"](kept, tmp_path / "h.svg", "a machine")
+    assert "<svg" in (tmp_path / "h.svg").read_text()
+
+
+def test_an_audit_looks_at_what_a_user_gets(script):
+    """The closure holds what is imported, and what that needs; not what only developers use."""
+    pytest.importorskip("packaging")
+    found = {name.lower() for name in script("release/audit.py")["closure"]("edgepose", ("web",))}
+    if not found:
+        pytest.skip("edgepose is not installed here, only on the path")
+    assert {"numpy", "onnxruntime", "typer", "starlette", "click", "flatbuffers"} <= found
+    assert not found & {"torch", "ruff", "pytest"}
