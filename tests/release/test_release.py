@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,18 @@ def test_an_audit_looks_at_what_a_user_gets(script):
         pytest.skip("edgepose is not installed here, only on the path")
     assert {"numpy", "onnxruntime", "typer", "starlette", "click", "flatbuffers"} <= found
     assert not found & {"torch", "ruff", "pytest"}
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_the_gpu_extra_is_what_a_platform_can_have(machine):
+    from packaging.requirements import Requirement
+
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    text = (ROOT / "pyproject.toml").read_text()
+    lines = tomllib.loads(text)["project"]["optional-dependencies"]["gpu"]
+    given = {"platform_machine": machine}
+    names = {r.name for r in map(Requirement, lines) if not r.marker or r.marker.evaluate(given)}
+    assert names == {"onnx"} | ({"tensorrt-rtx-cu12"} if machine == "x86_64" else set())
