@@ -88,6 +88,8 @@ wheels: $(VENV)/.dev
 # Each wheel in a fresh environment with no compiler on its path: installed, and run on the sample.
 check-wheels: $(VENV)/.dev
 	$(BIN)/python release/check_wheel.py dist/*x86_64.whl
+	@$(call need,qemu-aarch64,qemu-user)
+	$(BIN)/python release/check_aarch64.py dist/*cp311-cp311-*aarch64.whl
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m pytest benchmarks --benchmark-columns=median,iqr,rounds
