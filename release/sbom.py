@@ -17,6 +17,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from audit import closure
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from edgepose.bundle import SHIPPED, Bundle
 from edgepose.version import __version__
@@ -102,7 +104,10 @@ def main() -> None:
     }
     DIST.mkdir(exist_ok=True)
     path = DIST / f"edgepose-{__version__}.cdx.json"
-    path.write_text(json.dumps(bom, indent=1) + "\n")
+    text = json.dumps(bom, indent=1) + "\n"
+    if fault := JsonStrictValidator(SchemaVersion.V1_6).validate_str(text):
+        sys.exit(f"{path.name} would not be CycloneDX 1.6: {fault}")
+    path.write_text(text)
     print(f"{path.name}: {len(wheels)} wheels, {len(components)} components")
 
 
