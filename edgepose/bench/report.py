@@ -9,6 +9,8 @@ from edgepose.bench.results import Results, Row, ratios
 
 _COLOURS = ("#1f6fb2", "#d1762b", "#3a8f4d", "#8a4fae", "#b23b3b", "#5b6b7a")
 
+_LABEL = 38  # characters that fit before a bar
+
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #1d2733; max-width: 60rem; margin: 2rem auto;
   padding: 0 1rem; }
@@ -78,7 +80,7 @@ def page(results: Results, toml: str, before: Results | None = None) -> str:
     ]
     for count in threads:
         parts += [
-            f"<h2>The cascade, {count} thread{'s' if count > 1 else ''} a network</h2>",
+            f"<h2>The cascade, {_threads(count)} a network</h2>",
             "<p class=note>Milliseconds for a frame with 1, 4 and 16 persons; median, whiskers "
             "from the lower to the upper quartile. Shorter is better.</p>",
             _bars(
@@ -107,7 +109,7 @@ def page(results: Results, toml: str, before: Results | None = None) -> str:
         "two persons, decoding included: frames per second. Longer is better.</p>",
         _bars(
             [
-                (f"{r.threads} threads, detector every {r.detect_every}", r.fps, r.fps, r.fps,
+                (f"{_threads(r.threads)}, detector every {r.detect_every}", r.fps, r.fps, r.fps,
                  str(r.threads))
                 for r in results.runs
             ],
@@ -132,7 +134,11 @@ def page(results: Results, toml: str, before: Results | None = None) -> str:
 
 
 def _name(row: Row) -> str:
-    return row.way if row.what == "crop" else f"{row.way}, {row.threads} threads"
+    return row.way if row.what == "crop" else f"{row.way}, {_threads(row.threads)}"
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'s' if count > 1 else ''}"
 
 
 def _(text: str) -> str:
@@ -166,7 +172,7 @@ def _bars(rows: Sequence[tuple[str, float, float, float, str]], unit: str) -> st
     left, width, step = 250, 520, 24
     drawn = []
     for number, (label, value, low, high, group) in enumerate(rows):
-        y = number * step
+        y, label = number * step, label if len(label) <= _LABEL else f"{label[: _LABEL - 1]}…"
         colour = _COLOURS[groups.index(group) % len(_COLOURS)]
         length = width * value / most
         drawn.append(
@@ -180,5 +186,6 @@ def _bars(rows: Sequence[tuple[str, float, float, float, str]], unit: str) -> st
                 'stroke="#1d2733" fill="none"/>'
             )
         end = left + width * max(value, high) / most + 6
-        drawn.append(f'<text x="{end:.1f}" y="{y + 16}">{value:.3g} {unit}</text>')
+        figure = f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+        drawn.append(f'<text x="{end:.1f}" y="{y + 16}">{figure} {unit}</text>')
     return f'<svg viewBox="0 0 860 {len(rows) * step + 6}" role="img">{"".join(drawn)}</svg>'
