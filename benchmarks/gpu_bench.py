@@ -1,7 +1,8 @@
 """Everything that only a GPU can show, into one JSON; ``gpu.sh`` builds and runs it.
 
 ``python gpu_bench.py run OUT.json [STEP…]`` runs the steps of ``STEPS``, each in a process of its
-own (``python gpu_bench.py step NAME``). A step of another file is a line in that table.
+own (``python gpu_bench.py step NAME``). A step of another file is a line in that table. A dry run,
+with ``EDGEPOSE_DRY=1``, takes the device that is none.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gpu_driver import Driver, NoGpuError
+from gpu_device import DRY, Mover, NoGpuError, open_bench_device
 from gpu_steps import Step, give_result, run_steps
 
-BOXES = 10_000
-SANITIZED = 2_000
+BOXES = 300 if DRY else 10_000
+SANITIZED = 100 if DRY else 2_000
 TOOLS = ("memcheck", "racecheck", "synccheck")
 
 
@@ -29,21 +30,18 @@ def parity(boxes: int = BOXES) -> dict[str, Any]:
     """The crop kernel against its definition."""
     import gpu_crop
 
-    from edgepose.crop.cuda import DeviceArray
-
-    driver = Driver()
-    return gpu_crop.parity(boxes, lambda a: driver.upload(a, DeviceArray), driver.download)
+    mover = Mover(open_bench_device())
+    return gpu_crop.parity(boxes, mover.upload, mover.download, mover.stream.handle)
 
 
 def boxes() -> dict[str, Any]:
     """The arithmetic between networks against ``edgepose.geometry``."""
     import gpu_boxes
 
-    from edgepose.crop.cuda import DeviceArray
     from edgepose.crop.native import module
 
-    driver = Driver()
-    return gpu_boxes.parity(module(), lambda a: driver.upload(a, DeviceArray), driver.download)
+    mover = Mover(open_bench_device())
+    return gpu_boxes.parity(module(), mover.upload, mover.download, mover.stream.handle)
 
 
 def sanitized() -> dict[str, Any]:
@@ -56,7 +54,11 @@ def timings() -> dict[str, Any]:
     """The crop kernel beside a copy, an empty launch and PyTorch."""
     import gpu_crop
 
-    timed = gpu_crop.timings(gpu_crop.TorchBench())
+    bench = gpu_crop.Bench(open_bench_device())
+    if DRY:
+        timed = gpu_crop.timings(bench, None, (14,), (96,), (1.0, 2.0))
+    else:
+        timed = gpu_crop.timings(bench, gpu_crop.TorchPeers)
     return {**timed, "passed": True}  # a wrong result is an error; a missed goal is only reported
 
 
@@ -164,12 +166,12 @@ def main() -> int:
         give_result(find(arguments.name)())
         return 0
     probe = subprocess.run(  # not here: a broken driver may take the process with it
-        [sys.executable, "-c", "from gpu_driver import Driver; Driver()"],
+        [sys.executable, "-c", "from gpu_device import require_gpu; require_gpu()"],
         cwd=Path(__file__).parent, capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     if probe.returncode != 0:
         reason = (probe.stderr.strip().splitlines() or ["The GPU does not answer."])[-1]
-        reason = reason.removeprefix(f"gpu_driver.{NoGpuError.__name__}: ")
+        reason = reason.removeprefix(f"gpu_device.{NoGpuError.__name__}: ")
         print(f"{reason} This benchmark needs a GPU.", file=sys.stderr)
         return 2
     if arguments.command == "gpu":

@@ -34,14 +34,16 @@ class Steps:
         module: ModuleType,
         upload: Callable[[np.ndarray], Any],
         download: Callable[[Any], np.ndarray],
+        stream: int = 0,
     ) -> None:
         self.module, self.upload, self.download = module, upload, download
+        self.stream = stream
 
     def square(self, boxes: np.ndarray, margin: float, count: int | None = None) -> np.ndarray:
         """Run ``square_boxes`` into poisoned memory."""
         given, out = self.upload(boxes), self.upload(np.full_like(boxes, np.nan))
         rows, _kept = self._rows(len(boxes), 1, count)
-        self.module.square_boxes(rows, given.pointer, margin, out.pointer, 0, 0)
+        self.module.square_boxes(rows, given.pointer, margin, out.pointer, 0, self.stream)
         return self.download(out)
 
     def step(
@@ -71,9 +73,9 @@ class Steps:
         )
         to = found.points.pointer
         if points is None:
-            self.module.denormalise(rows, at_offsets, at_boxes, following, to, 0, 0)
+            self.module.denormalise(rows, at_offsets, at_boxes, following, to, 0, self.stream)
         else:
-            self.module.refine(rows, at_points, at_offsets, at_boxes, following, to, 0, 0)
+            self.module.refine(rows, at_points, at_offsets, at_boxes, following, to, 0, self.stream)
         return Found(*map(self.download, found))
 
     def _rows(self, rows: int, points: int, count: int | None) -> tuple[Any, Any]:
@@ -155,9 +157,10 @@ def parity(
     module: ModuleType,
     upload: Callable[[np.ndarray], Any],
     download: Callable[[Any], np.ndarray],
+    stream: int = 0,
 ) -> dict[str, Any]:
     """Hold the kernels to ``edgepose.geometry``; errors are multiples of the tolerance."""
-    steps, rng = Steps(module, upload, download), np.random.default_rng(0)
+    steps, rng = Steps(module, upload, download, stream), np.random.default_rng(0)
     worst = 0.0
     rows = (0, 1, 2, 7, 33)
     for skeleton in (LSP14, COCO17):

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from gpu_device import DRY, open_bench_device
 
 from edgepose.backends import open_backend
 from edgepose.bundle import Bundle
@@ -22,9 +23,11 @@ from edgepose.cascade.host import HostCascade
 from edgepose.cuda.network import DeviceBackend
 from edgepose.types import Frame
 
-PERSONS = (1, 4, 16)
+PERSONS = (1, 2) if DRY else (1, 4, 16)
+CHANGING = (1, 3, 2) if DRY else (1, 2, 3, 9, 20)
+REPEATS = 2 if DRY else 100
 ALLOWED = {"float32": 0.05, "float16": 0.5}  # pixels from the host, on a person 220 pixels high
-MEMORY_FRAMES = 10_000
+MEMORY_FRAMES = 30 if DRY else 10_000
 Make = Callable[[str], DeviceBackend]
 
 
@@ -32,7 +35,7 @@ def on_gpu(precision: str) -> DeviceBackend:
     """Torch on the GPU."""
     from edgepose.backends.torch import TorchBackend
 
-    return TorchBackend(precision=precision)
+    return TorchBackend(precision=precision, device=open_bench_device())
 
 
 def scene(persons: int) -> tuple[np.ndarray, np.ndarray]:
@@ -41,6 +44,8 @@ def scene(persons: int) -> tuple[np.ndarray, np.ndarray]:
 
     with open_source("sample") as source:
         frame = next(iter(source)).image
+    if DRY:
+        frame = np.ascontiguousarray(frame[::3, ::3])
     box = np.array([228, 312, 576, 1180], np.float32) * (frame.shape[1] / 1080)
     moved = np.random.default_rng(0).uniform(-30, 30, (persons, 1, 2)).astype(np.float32)
     return frame, (box.reshape(1, 2, 2) + moved).reshape(persons, 4)
@@ -53,7 +58,7 @@ def off(found: Any, wanted: Any, boxes: np.ndarray) -> float:
     return max(float(np.linalg.norm(a - b, axis=-1).max()) for a, b in pairs) * scale
 
 
-def parity(make: Make = on_gpu, counts: tuple[int, ...] = (1, 2, 3, 9, 20)) -> dict[str, Any]:
+def parity(make: Make = on_gpu, counts: tuple[int, ...] = CHANGING) -> dict[str, Any]:
     """Graphs and plain streams against the host, buckets changing, two frames in flight."""
     bundle = Bundle()
     host, rows, passed = HostCascade(bundle, open_backend("onnxruntime")), [], True
@@ -113,6 +118,34 @@ def parts(cascade: DeviceCascade, frame: np.ndarray, boxes: np.ndarray) -> dict[
     return {name: event.seconds_since(before) for (_, before), (name, event) in spans}
 
 
+class Counted:
+    """An event or a graph of which the calls of one method are counted."""
+
+    def __init__(self, own: Any, method: str, calls: list[str]) -> None:
+        self._own, self._method, self._calls = own, method, calls
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self._method:
+            self._calls.append(name)
+        return getattr(self._own, name)
+
+
+def counted(cascade: DeviceCascade, frame: np.ndarray, boxes: np.ndarray) -> dict[str, float]:
+    """Launches of graphs and waits of the host, a frame, as a slot's graphs and events are used."""
+    calls: list[str] = []
+    for slot in cascade._slots:
+        slot.idle()
+        slot.finished = Counted(slot.finished, "synchronize", calls)
+        slot.events[:] = [Counted(event, "synchronize", calls) for event in slot.events]
+        program = slot.program(cascade.bucket(len(boxes)), 0)
+        program.graph = program.graph and Counted(program.graph, "launch", calls)
+    frames = 2 * len(cascade._slots)
+    for _ in range(frames):
+        cascade(frame, boxes)
+    launches = calls.count("launch")
+    return {"launches": launches / frames, "synchronisations": (len(calls) - launches) / frames}
+
+
 def pipelined(cascade: DeviceCascade, frame: np.ndarray, boxes: np.ndarray, frames: int) -> float:
     """Seconds a frame with two in flight."""
     index, pending = np.zeros(len(boxes), np.int64), None
@@ -128,7 +161,7 @@ def pipelined(cascade: DeviceCascade, frame: np.ndarray, boxes: np.ndarray, fram
 
 
 def timings(
-    make: Make = on_gpu, counts: tuple[int, ...] = PERSONS, repeats: int = 100
+    make: Make = on_gpu, counts: tuple[int, ...] = PERSONS, repeats: int = REPEATS
 ) -> dict[str, Any]:
     """A frame's latency and throughput: graph, plain streams, a round trip after every stage."""
     bundle, rows, passed = Bundle(), [], True
@@ -152,8 +185,8 @@ def timings(
             slot = ways["graph"]._slots[0]
             graph = slot.program(ways["graph"].bucket(n), 0).graph
             row["nodes"] = None if graph is None else graph.nodes
-            row["launches"], row["synchronisations"] = 1, 1  # of the host, by design; tests count
             row["parts"] = parts(ways["plain"], frame, boxes)
+            row |= counted(ways["graph"], frame, boxes)
             rows.append(row)
         for cascade in ways.values():
             cascade.close()
@@ -161,11 +194,34 @@ def timings(
     return {"rows": rows, "device": str(backend.device.facts), "passed": passed}
 
 
+def ceilings(dtype: Any) -> tuple[float, float]:
+    """Operations and bytes a second: of a large matrix product and a large copy, by torch."""
+    import torch
+
+    device = torch.device("cpu" if DRY else "cuda")
+    side, size = (256, 1 << 20) if DRY else (8192, 1 << 28)
+    a = torch.randn(side, side, device=device).to(dtype)
+    big = torch.empty(size, device=device, dtype=torch.uint8)
+    out = torch.empty_like(big)
+    wait = (lambda: None) if DRY else torch.cuda.synchronize
+
+    def timed(work: Callable[[], Any]) -> float:
+        work()
+        wait()
+        start = time.perf_counter()
+        for _ in range(5):
+            work()
+        wait()
+        return (time.perf_counter() - start) / 5
+
+    return 2 * side**3 / timed(lambda: a @ a), 2 * size / timed(lambda: out.copy_(big))
+
+
 def floor(counts: tuple[int, ...] = PERSONS) -> dict[str, Any]:
     """What a frame takes at least: operations and bytes of the networks over measured ceilings.
 
-    Weights are read once, crops are written and read once; the ceilings are a large matrix product
-    and a large copy by torch. Compare with ``parts`` and ``graph`` of the timings.
+    Weights are read once, crops are written and read once. Compare with ``parts`` and ``graph`` of
+    the timings.
     """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -173,24 +229,8 @@ def floor(counts: tuple[int, ...] = PERSONS) -> dict[str, Any]:
     from edgepose.backends.torch_graph import TorchGraph
 
     bundle, rows = Bundle(), []
-    device = torch.device("cuda")
     for dtype, name in ((torch.float32, "float32"), (torch.float16, "float16")):
-        a = torch.randn(8192, 8192, device=device, dtype=dtype)
-        big = torch.empty(1 << 28, device=device, dtype=torch.uint8)
-        out = torch.empty_like(big)
-
-        def timed(work: Callable[[], Any]) -> float:
-            work()
-            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            begin.record()
-            for _ in range(5):
-                work()
-            end.record()
-            end.synchronize()
-            return 1e-3 * begin.elapsed_time(end) / 5
-
-        rate = 2 * 8192**3 / timed(lambda a=a: a @ a)
-        bandwidth = 2 * big.nbytes / timed(lambda out=out, big=big: out.copy_(big))
+        rate, bandwidth = ceilings(dtype)
         for n in counts:
             operations = moved = 0.0
             for number in range(1, len(bundle.manifest.stages) + 1):

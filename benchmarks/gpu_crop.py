@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import product
 from typing import Any
 
 import gpu_cases
 import numpy as np
+from gpu_device import DRY, Mover
+from gpu_peers import TorchPeers
 
 from edgepose.crop import cuda
 from edgepose.crop.native import module
+from edgepose.cuda.device import Device
 
 HEIGHT, WIDTH = 720, 1280
-COPY_BYTES = 1 << 30
+COPY_BYTES = 1 << 24 if DRY else 1 << 30
 SHARE_OF_COPY = 0.7  # goal at 1,400 boxes
 TIMES_EMPTY = 2.0  # goal at 14 boxes
 STANDARD = "bt709"
@@ -23,13 +26,16 @@ Frame = np.ndarray | tuple[np.ndarray, np.ndarray]
 
 
 def parity(
-    boxes: int, upload: Callable[[np.ndarray], Any], download: Callable[[Any], np.ndarray]
+    boxes: int,
+    upload: Callable[[np.ndarray], Any],
+    download: Callable[[Any], np.ndarray],
+    stream: int = 0,
 ) -> dict[str, Any]:
     """Hold the kernel to the definition; errors are multiples of the contract's tolerance."""
     worst = {"float32": 0.0, "float16": 0.0}
     for case in gpu_cases.cases(boxes):
         out = upload(np.full((len(case.boxes), 3, *case.size), np.nan, case.dtype))
-        got = download(gpu_cases.run(case, upload, out=out))
+        got = download(gpu_cases.run(case, upload, out=out, stream=stream))
         error = gpu_cases.error(case, got, gpu_cases.expected(case))
         name = case.dtype.__name__
         worst[name] = max(worst[name], error)
@@ -37,51 +43,35 @@ def parity(
     return {"boxes": boxes, "worst_error_in_tolerances": worst, "passed": passed}
 
 
-class TorchBench:
-    """Times what is launched, by events around replays of a CUDA graph."""
+class Bench:
+    """Times what is launched on its stream, by events around replays of a graph."""
 
-    def __init__(self) -> None:
-        import torch
-
-        self.torch = torch
-        self.cuda = cuda
-        self.device = torch.device("cuda:0")
-
-    def upload(self, array: np.ndarray) -> Any:
-        return self.torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
-
-    def download(self, array: Any) -> np.ndarray:
-        return array.cpu().numpy()
-
-    def empty(self, shape: tuple[int, ...], dtype: type) -> Any:
-        return self.torch.empty(
-            shape, dtype=getattr(self.torch, np.dtype(dtype).name), device=self.device
+    def __init__(self, device: Device) -> None:
+        self.cuda, self._device, self._mover = cuda, device, Mover(device)
+        self.upload, self.download, self.empty = (
+            self._mover.upload,
+            self._mover.download,
+            device.empty,
         )
-
-    @property
-    def stream(self) -> int:
-        return self.torch.cuda.current_stream().cuda_stream
+        self.stream = self._mover.stream.handle
 
     def seconds(self, work: Callable[[], Any], repeats: int) -> float:
         """Median device time of one call of ``work``, launched ``repeats`` times in a row."""
-        torch = self.torch
-        side = torch.cuda.Stream()
-        with torch.cuda.stream(side):  # libraries set themselves up before a capture
-            for _ in range(3):
-                work()
-        side.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        stream = self._mover.stream
+        work()  # kernels are loaded before a capture
+        stream.synchronize()
+        with self._device.capture(stream) as captured:
             for _ in range(repeats):
                 work()
         times = []
         for _ in range(12):
-            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            begin.record()
-            graph.replay()
-            end.record()
+            begin, end = (self._device.event(timing=True) for _ in range(2))
+            begin.record(stream)
+            captured.graph.launch(stream)
+            end.record(stream)
             end.synchronize()
-            times.append(begin.elapsed_time(end) / 1e3 / repeats)
+            times.append(end.seconds_since(begin) / repeats)
+        captured.graph.close()
         return float(np.median(times[2:]))
 
     def host_seconds(self, work: Callable[[], Any], repeats: int) -> float:
@@ -91,50 +81,18 @@ class TorchBench:
             begin = time.perf_counter()
             work()
             times.append(time.perf_counter() - begin)
-            self.torch.cuda.synchronize()
+            self._mover.stream.synchronize()
         return float(np.median(times))
 
     def copy(self) -> Callable[[], Any]:
+        """A copy of ``COPY_BYTES`` within the device."""
         a, b = (self.empty((COPY_BYTES,), np.uint8) for _ in range(2))
-        a.fill_(1)
-        return lambda: b.copy_(a)
+        stream = self._mover.stream
+        return lambda: self._device.copy(b.pointer, a.pointer, COPY_BYTES, stream)
 
     def launch_nothing(self) -> None:
+        """An empty kernel."""
         module().launch_nothing(0, self.stream)
-
-    def peers(self, image: Any, boxes: np.ndarray, size: int) -> Iterator[tuple[str, Callable]]:
-        """PyTorch's ways to the same crops, from the uint8 frame on."""
-        torch, functional = self.torch, self.torch.nn.functional
-        n = len(boxes)
-        theta = np.zeros((n, 2, 3), np.float32)
-        theta[:, 0, 0] = (boxes[:, 2] - boxes[:, 0]) / WIDTH
-        theta[:, 1, 1] = (boxes[:, 3] - boxes[:, 1]) / HEIGHT
-        theta[:, 0, 2] = (boxes[:, 2] + boxes[:, 0]) / WIDTH - 1
-        theta[:, 1, 2] = (boxes[:, 3] + boxes[:, 1]) / HEIGHT - 1
-        device_theta = self.upload(theta)
-
-        def planes() -> Any:
-            return image.flip(2).permute(2, 0, 1).float()[None]
-
-        def grid_sample() -> Any:
-            grid = functional.affine_grid(device_theta, [n, 3, size, size], align_corners=False)
-            return functional.grid_sample(
-                planes().expand(n, -1, -1, -1), grid, padding_mode="border", align_corners=False
-            )
-
-        def interpolate() -> Any:
-            whole = planes()
-            crops = [
-                functional.interpolate(
-                    whole[:, :, y0:y1, x0:x1], (size, size), mode="bilinear", antialias=True
-                )
-                for x0, y0, x1, y1 in np.round(boxes).astype(int).tolist()
-            ]
-            return torch.cat(crops)
-
-        yield "torch grid_sample", grid_sample
-        if n <= 140:  # a loop over boxes, by its nature
-            yield "torch interpolate", interpolate
 
 
 def frame_boxes(n: int, side: float, rng: np.random.Generator) -> np.ndarray:
@@ -157,16 +115,21 @@ def bytes_moved(boxes: np.ndarray, size: int, dtype: type, pixel: float = 3) -> 
 
 def timings(
     bench: Any,
+    peers: Callable[[np.ndarray], TorchPeers] | None,
     counts: tuple[int, ...] = (14, 140, 1400),
     sizes: tuple[int, ...] = (96, 220),
     ratios: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0, 4.0),
 ) -> dict[str, Any]:
-    """Time the kernel beside a copy, an empty launch and PyTorch; every result is checked."""
+    """Time the kernel beside a copy, an empty launch and PyTorch; every result is checked.
+
+    ``peers`` makes PyTorch's ways from the frame; None: they are left out.
+    """
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     device_image = bench.upload(image)
     y, uv = image[..., 0].copy(), image[: HEIGHT // 2, : WIDTH // 2, 1:].copy()
     device_nv12 = bench.cuda.NV12(bench.upload(y), bench.upload(uv), STANDARD)
+    torch = peers and peers(image)
     copy = bench.seconds(bench.copy(), 4)
     rate = 2 * COPY_BYTES / copy
     nothing = bench.seconds(bench.launch_nothing, 200)
@@ -182,8 +145,8 @@ def timings(
                     row["share_of_copy"] = row["bytes_per_s"] / rate
                     row["times_empty_launch"] = row["seconds"] / nothing
                     rows.append(row)
-                if ratio <= 1:
-                    rows += peer_rows(bench, image, device_image, boxes, size, ratio)
+                if ratio <= 1 and torch is not None:
+                    rows += peer_rows(torch, image, boxes, size, ratio)
     return {"copy_bytes_per_s": rate, "empty_launch_s": nothing, "rows": rows}
 
 
@@ -218,14 +181,14 @@ def crop_row(
 
 
 def peer_rows(
-    bench: Any, image: np.ndarray, device_image: Any, boxes: np.ndarray, size: int, ratio: float
+    peers: TorchPeers, image: np.ndarray, boxes: np.ndarray, size: int, ratio: float
 ) -> list[dict[str, Any]]:
     rows = []
-    for name, work in bench.peers(device_image, boxes, size):
+    for name, work in peers.ways(boxes, size):
         if name == "torch grid_sample":  # interpolate takes whole pixels of the crop only
-            check(image, boxes, size, np.float32, bench.download(work()), allowed=0.2, edge=1)
+            check(image, boxes, size, np.float32, peers.download(work()), allowed=0.2, edge=1)
         row = {"what": name, "boxes": len(boxes), "size": size, "ratio": ratio, "dtype": "float32"}
-        rows.append(row | {"seconds": bench.seconds(work, 2)})
+        rows.append(row | {"seconds": peers.seconds(work, 2)})
     return rows
 
 

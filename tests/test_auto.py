@@ -10,8 +10,8 @@ from edgepose.backends.host_device import HostDeviceBackend
 from edgepose.bundle import Bundle
 from edgepose.cascade.device import DeviceCascade
 from edgepose.cascade.host import HostCascade
+from edgepose.cuda.driver import Driver, Gpu
 from edgepose.cuda.host import HostDevice
-from edgepose.engine.driver import Driver, Gpu
 from edgepose.errors import EngineError
 from tests.cascade.made_up import Smooth
 

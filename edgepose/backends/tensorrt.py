@@ -13,12 +13,12 @@ from typing import Any
 
 from edgepose.bundle import SHIPPED, Bundle, NetworkSpec
 from edgepose.cuda.device import Device, Stream
+from edgepose.cuda.driver import driver
 from edgepose.cuda.network import RoundTrip
 from edgepose.cuda.open import open_device
 from edgepose.engine.adapter import Flavour, open_flavour
 from edgepose.engine.build import BuiltEngine, Check, Report, Request, choose_targets, engines
 from edgepose.engine.cache import Cache, default_folder
-from edgepose.engine.driver import driver
 from edgepose.engine.progress import Silent
 from edgepose.engine.recipe import EngineRecipe
 from edgepose.engine.runtime import TrtEngine

@@ -25,6 +25,9 @@ def source_of(image: Any) -> int:
 class FrameStore:
     """Memory for the frames of one slot, pinned and on the device; it grows with the largest call.
 
+    Frames of the host are copied into the pinned memory first: they are their readers', who keep
+    them for as long as they like, and this is used again two calls later.
+
     ``mapped``: kernels read the pinned memory itself. That saves the copy where host and device
     share their memory, but is uncached on some: to be measured.
     """

@@ -175,13 +175,14 @@ class Program:
                 before = self._joints[s - 1]
                 boxes = part(b.boxes[s], 0, (rows, plan.joints, 4), np.float32)
                 kernels.refine(request.count, before, points, boxes, following, joints, handle)
+            told(f"boxes {s + 1}")
             size = rows * plan.joints * 3 * 4
             device.copy(b.answers[s].ctypes.data, b.results[s].pointer, size, stream)
             if s < len(self._events):
                 # A copy of its own: it begins when the answer is there.
                 device.copy(b.numbers[s:].ctypes.data, request.number.pointer, 4, stream)
                 self._events[s].record(stream, external)
-            told(f"boxes {s + 1}")
+            told(f"download {s + 1}")
 
     def _following(self, stage: int, frame_index: DeviceArray) -> Next | None:
         """Where the boxes of the stage after go; None after the last."""

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from edgepose.bundle import Bundle, NetworkSpec
+from edgepose.cuda.driver import driver
 from edgepose.engine.adapter import open_flavour
 from edgepose.engine.build import (
     BuiltEngine,
@@ -23,7 +24,6 @@ from edgepose.engine.build import (
 )
 from edgepose.engine.cache import Cache, default_folder
 from edgepose.engine.convert import strongly_typed
-from edgepose.engine.driver import driver
 from edgepose.engine.manifest import Drift
 from edgepose.engine.progress import BuildProgress
 from edgepose.engine.recipe import (

@@ -16,11 +16,11 @@ from typing import Protocol
 import msgspec
 
 from edgepose.bundle import Bundle, NetworkSpec
+from edgepose.cuda.driver import Driver
 from edgepose.engine.adapter import Flavour, build_plan
 from edgepose.engine.api import Shape
 from edgepose.engine.cache import Cache
 from edgepose.engine.convert import strongly_typed
-from edgepose.engine.driver import Driver
 from edgepose.engine.manifest import FORMAT, Drift, EngineManifest, Identity
 from edgepose.engine.progress import BuildProgress
 from edgepose.engine.recipe import EngineRecipe, Limits, Precision

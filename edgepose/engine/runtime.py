@@ -17,10 +17,10 @@ from typing import Any, cast
 import numpy as np
 
 from edgepose.cuda.device import Stream
+from edgepose.cuda.driver import driver
 from edgepose.cuda.network import Tensor
 from edgepose.engine import api
 from edgepose.engine.adapter import Flavour, Messages
-from edgepose.engine.driver import driver
 from edgepose.errors import EngineError
 from edgepose.files import write_whole
 

@@ -46,9 +46,21 @@ def test_timings():
     assert found["passed"]
     row = found["rows"][0]
     assert min(row[way] for way in ("graph", "plain", "naive", "pipelined")) > 0
-    names = ["upload of the frame", "request", "crop 1", "stage 1", "boxes 1", "crop 2", "stage 2"]
-    assert list(row["parts"]) == [*names, "boxes 2"]
+    each = [f"{part} {s}" for s in (1, 2) for part in ("crop", "stage", "boxes", "download")]
+    assert list(row["parts"]) == ["upload of the frame", "request", *each]
+    assert row["launches"] == row["synchronisations"] == 1
     assert row["nodes"] == 12  # copies and events among them
+
+
+def test_floor(monkeypatch):
+    """Operations and bytes are counted, the ceilings are made up."""
+    pytest.importorskip("torch")
+    monkeypatch.setattr(gpu_cascade, "ceilings", lambda dtype: (1e9, 1e3))
+    one, two, half, _ = gpu_cascade.floor((1, 2))["rows"]
+    assert two["operations"] == 2 * one["operations"] > 1e6
+    assert one["bytes"] == 2 * half["bytes"]
+    assert one["bytes"] < two["bytes"] < 2 * one["bytes"]  # weights are read once
+    assert one["floor"] == one["bytes"] / 1e3
 
 
 def test_memory():

@@ -210,7 +210,7 @@ def test_bad_input_is_one_sentence(tmp_path, arguments, says):
 
 
 def test_no_gpu_to_build_for(one_stage):
-    from edgepose.engine.driver import driver
+    from edgepose.cuda.driver import driver
 
     if driver().gpus:
         pytest.skip("there is a GPU")

@@ -12,7 +12,7 @@ import pytest
 from edgepose.bundle import Bundle
 from edgepose.cli import _examination
 from edgepose.crop import native
-from edgepose.engine.driver import Driver, Gpu, driver
+from edgepose.cuda.driver import Driver, Gpu, driver
 
 ORIN = Driver("12.6", (Gpu("Orin", (8, 7), 8 << 30),))
 

@@ -12,16 +12,20 @@ from types import SimpleNamespace
 
 import gpu_bench
 import gpu_boxes
+import gpu_cases
 import gpu_crop
+import gpu_device
 import gpu_steps
 import numpy as np
 import pytest
-from gpu_driver import Driver, NoGpuError
+from gpu_device import Mover, NoGpuError, require_gpu
+from gpu_peers import TorchPeers
 from gpu_steps import Step
 
 from edgepose import _host
 from edgepose.crop import cuda, native, reference, reference_nv12
 from edgepose.crop.normalisation import normalisation
+from edgepose.cuda.host import HostDevice
 from tests.crop import cuda_host
 
 SCRIPT = Path(gpu_bench.__file__).with_name("gpu.sh")
@@ -29,7 +33,7 @@ SCRIPT = Path(gpu_bench.__file__).with_name("gpu.sh")
 
 def no_gpu() -> bool:
     try:
-        Driver()
+        require_gpu()
     except NoGpuError:
         return True
     return False
@@ -104,9 +108,6 @@ class NumpyBench:
     def launch_nothing(self):
         pass
 
-    def peers(self, image, boxes, size):
-        return iter(())
-
 
 @pytest.fixture
 def small_frame(monkeypatch):
@@ -115,7 +116,7 @@ def small_frame(monkeypatch):
 
 
 def test_timings_and_goals(small_frame):
-    timed = gpu_crop.timings(NumpyBench(), counts=(14, 1400), sizes=(4,), ratios=(1.0, 2.0))
+    timed = gpu_crop.timings(NumpyBench(), None, counts=(14, 1400), sizes=(4,), ratios=(1.0, 2.0))
     assert len(timed["rows"]) == 12
     assert sum(row["what"] == "edgepose NV12" for row in timed["rows"]) == 4
     assert {row["dtype"] for row in timed["rows"]} == {"float32", "float16"}
@@ -141,19 +142,18 @@ def test_a_wrong_result_is_not_timed(small_frame, monkeypatch):
     bench = NumpyBench()
     monkeypatch.setattr(bench, "download", lambda array: array + np.float32(0.1))
     with pytest.raises(AssertionError, match=r"off by 0\.1"):
-        gpu_crop.timings(bench, counts=(14,), sizes=(4,), ratios=(1.0,))
+        gpu_crop.timings(bench, None, counts=(14,), sizes=(4,), ratios=(1.0,))
 
 
 def test_the_peers_make_the_same_crops(small_frame):
-    torch = pytest.importorskip("torch")
-    bench = gpu_crop.TorchBench.__new__(gpu_crop.TorchBench)
-    bench.torch, bench.device = torch, torch.device("cpu")
+    pytest.importorskip("torch")
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    peers = TorchPeers(image, "cpu")
     for ratio in (0.5, 1.0):
         boxes = np.floor(gpu_crop.frame_boxes(9, ratio * 16, rng))
-        results = dict(bench.peers(bench.upload(image), boxes, 16))
-        got = bench.download(results["torch grid_sample"]())
+        results = dict(peers.ways(boxes, 16))
+        got = peers.download(results["torch grid_sample"]())
         gpu_crop.check(image, boxes, 16, np.float32, got, allowed=0.2, edge=1)
         assert results["torch interpolate"]().shape == (9, 3, 16, 16)
     np.testing.assert_allclose(results["torch interpolate"](), got, atol=0.01)  # r = 1
@@ -271,7 +271,7 @@ def test_the_table_of_steps():
 def test_the_report_names_machine_and_goals(small_frame):
     machine = gpu_bench.machine()
     assert {"gpu", "cpu", "system", "python", "numpy", "cuda"} < set(machine)
-    timed = gpu_crop.timings(NumpyBench(), counts=(14,), sizes=(4,), ratios=(1.0,))
+    timed = gpu_crop.timings(NumpyBench(), None, counts=(14,), sizes=(4,), ratios=(1.0,))
     assert set(gpu_bench.finish({"timings": timed})) == {"goals"}
     assert gpu_bench.finish({"timings": {"passed": False}}) == {}
     json.dumps(machine)
@@ -286,3 +286,38 @@ def test_a_step_without_a_gpu_says_so(tmp_path, monkeypatch):
     result = gpu_steps.run_step(parity)
     assert not result["passed"]
     assert "NoGpuError" in result["output"]
+
+
+@pytest.mark.parametrize("name", ["parity", "boxes"])
+def test_a_dry_step(name, monkeypatch):
+    """The whole way of a step, on the device that is none."""
+    root = str(SCRIPT.parent.parent)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([root, str(SCRIPT.parent)]))
+    monkeypatch.setenv("EDGEPOSE_DRY", "1")
+    (step,) = [step for step in gpu_bench.steps() if step.name == name]
+    result = gpu_steps.run_step(step)
+    assert result["passed"], result
+
+
+def test_timings_on_the_device_that_is_none(small_frame, monkeypatch):
+    monkeypatch.setattr(native, "_cuda", cuda_host.HostCuda(_host))
+    monkeypatch.setattr(gpu_crop, "COPY_BYTES", 1 << 10)
+    timed = gpu_crop.timings(gpu_crop.Bench(HostDevice()), None, (3,), (8,), (1.0, 2.0))
+    assert len(timed["rows"]) == 6
+    assert timed["copy_bytes_per_s"] > 0
+
+
+def test_arrays_keep_pitch_and_alignment():
+    rng = np.random.default_rng(0)
+    mover = Mover(HostDevice())
+    for _ in range(20):
+        image = gpu_cases.plane(rng, 5, 7, 3)
+        there = mover.upload(image)
+        assert there.pointer % 4 == image.ctypes.data % 4
+        assert there.byte_strides == image.strides
+        low, high = gpu_device.byte_bounds(image)
+        size = high - low + low % 4
+        memory = mover.device.memory.view(there.owner.pointer, (size,), np.uint8)
+        offset = there.pointer - there.owner.pointer
+        found = np.ndarray(image.shape, np.uint8, memory.data, offset, image.strides)
+        np.testing.assert_array_equal(found, image)

@@ -14,8 +14,8 @@ from types import SimpleNamespace
 import numpy as np
 import onnx
 
+from edgepose.cuda.driver import Driver, Gpu
 from edgepose.cuda.host import HostDevice
-from edgepose.engine.driver import Driver, Gpu
 from edgepose.verify.emulate import Emulated
 
 ORIN = Driver("12.6", (Gpu("Orin", (8, 7), 8 << 30),))

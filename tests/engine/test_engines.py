@@ -12,10 +12,10 @@ import torch
 
 from edgepose.backends import open_backend
 from edgepose.bundle import NetworkSpec
+from edgepose.cuda.driver import Driver, Gpu
 from edgepose.engine.adapter import build_plan
 from edgepose.engine.build import choose_targets, engines, shapes
 from edgepose.engine.convert import strongly_typed
-from edgepose.engine.driver import Driver, Gpu
 from edgepose.engine.manifest import Drift, read_manifest
 from edgepose.engine.progress import BuildProgress, Silent
 from edgepose.engine.recipe import Limits

@@ -15,9 +15,9 @@ import edgepose
 from edgepose.backends import open_backend
 from edgepose.backends.tensorrt import TensorRt
 from edgepose.cascade.device import DeviceCascade
+from edgepose.cuda.driver import Driver, driver
 from edgepose.cuda.host import HostDevice
 from edgepose.engine.adapter import Flavour
-from edgepose.engine.driver import Driver, driver
 from edgepose.engine.recipe import EngineRecipe, Limits
 from edgepose.engine.runtime import TrtEngine
 from edgepose.errors import BackendError, BundleError, EngineError
