@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from edgepose.crop import info
-from edgepose.engine.driver import driver
+from edgepose.cuda.driver import driver
 
 _BOARD = Path("/proc/device-tree/model")
 

@@ -19,7 +19,7 @@ from edgepose.bench.results import Row, Run
 from edgepose.bundle import Bundle
 from edgepose.crop import cpu, crop, info
 from edgepose.crop.normalisation import normalisation
-from edgepose.engine.driver import driver
+from edgepose.cuda.driver import driver
 from edgepose.errors import BackendError, EdgeposeError
 from edgepose.geometry import box_iou, square_boxes
 from edgepose.sources.open import SAMPLE_BOX

@@ -22,8 +22,8 @@ class Both(HostDeviceBackend):
 
 
 @pytest.fixture(autouse=True)
-def small(monkeypatch):
-    """Quarter the frame."""
+def small(monkeypatch, two_stages):
+    """Quarter the frame, and two stages."""
     import cv2
 
     original = gpu_cascade.scene
@@ -33,6 +33,7 @@ def small(monkeypatch):
         return cv2.resize(frame, None, fx=0.25, fy=0.25), boxes / 4
 
     monkeypatch.setattr(gpu_cascade, "scene", scene)
+    monkeypatch.setattr(gpu_cascade, "Bundle", lambda: two_stages)
 
 
 def test_parity():
