@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 
 from edgepose.cli._common import progress
 from edgepose.cli._detection import SceneSet, measure
@@ -170,7 +171,8 @@ def _report(console: Console, options: Options, path: Path, estimates: Estimates
     if options.oks:
         facts["oks"] = oks_ap(estimates)
         said = ", ".join(f"{name} {value:.1f}" for name, value in facts["oks"].items())
-        console.print(f"\nOKS, area of the true box: {said}", soft_wrap=True)
+        area = "of the true box" if np.isnan(estimates.areas).any() else "as annotated"
+        console.print(f"\nOKS, area {area}: {said}", soft_wrap=True)
         facts["oks"] = {n: None if v != v else round(v, 2) for n, v in facts["oks"].items()}
     facts["curves"] = curves.as_json(estimates)
     return facts | report.as_json(estimates, stages)

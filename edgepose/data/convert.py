@@ -123,7 +123,9 @@ def _record(person: Annotation, width: int, height: int, val: float) -> Record:
         box = (max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height)))
     drawn = int(hashlib.sha256(person.image.encode()).hexdigest()[:8], 16) / 0x1_0000_0000
     split = "val" if drawn < val else "train"
-    return Record(person.image, width, height, person.joints, true_box=box, split=split)
+    return Record(
+        person.image, width, height, person.joints, true_box=box, area=person.area, split=split
+    )
 
 
 def _write_skeleton(skeleton: Skeleton, path: Path) -> None:

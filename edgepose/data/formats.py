@@ -23,12 +23,13 @@ Joint = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Annotation:
-    """One person: picture, joints ``[x, y, v]`` in pixels (see ``records``), box, and its name."""
+    """One person: picture, joints ``[x, y, v]`` in pixels (see ``records``), box, name, area."""
 
     image: str
     joints: list[Joint]
     box: tuple[float, float, float, float] | None
     origin: str
+    area: float | None = None
 
 
 Found = tuple[Skeleton, Iterator[Annotation]]
@@ -67,13 +68,13 @@ def read_coco(path: Path) -> Found:
                 x, y, w, h = a["bbox"]
                 flat = np.array(values, float).reshape(-1, 3)
                 joints = [(x_, y_, v) if v else (0.0, 0.0, 0.0) for x_, y_, v in flat.tolist()]
-                image = images[a["image_id"]]["file_name"]
+                image, area = images[a["image_id"]]["file_name"], a.get("area")
             except (KeyError, TypeError, ValueError) as error:
                 raise DataError(
                     f"{path}, annotation {a.get('id', '?')} is not valid: {error!r}"
                 ) from None
             box = None if w < 1 or h < 1 else (x, y, x + w, y + h)
-            yield Annotation(image, joints, box, f"annotation {a.get('id', '?')}")
+            yield Annotation(image, joints, box, f"annotation {a.get('id', '?')}", area)
 
     return skeleton, people()
 

@@ -2,7 +2,8 @@
 
 A line has ``image``, ``width``, ``height``, ``joints`` (each ``[x, y, v]`` in pixels; v 0 is not
 labelled, 1 hidden, 2 visible), ``person_box`` (tight around the labelled joints) and optionally
-``boxes``, ``true_box``, ``true_boxes``, ``label``, ``weight`` and ``split``. The joints are
+``boxes``, ``true_box``, ``true_boxes``, ``area`` (pixels of the person, for OKS), ``label``,
+``weight`` and ``split``. The joints are
 those of the skeleton in ``NAME.skeleton.toml`` beside it; without one, of that which ships with
 as many joints as the first line has (14: LSP's, 17: COCO's, 21: a hand's).
 """
@@ -48,6 +49,7 @@ class Record(msgspec.Struct, frozen=True):
     boxes: list[tuple[float, float, float, float, float]] = []
     true_box: tuple[float, float, float, float] | None = None
     true_boxes: list[tuple[float, float, float, float]] = []
+    area: float | None = None
     label: str = "human"
     weight: float = 1.0
     split: str = "train"

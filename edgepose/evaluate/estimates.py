@@ -25,7 +25,7 @@ class Estimates:
     ``index`` and ``images`` (n,): line number, from 0, and picture. ``truth`` (n, k, 2) and
     ``labelled`` (n, k). ``stages`` (n, k, 2) and ``scores`` (n, k) after each stage, NaN for a
     person whom the detector missed. ``overlap`` (n,): IoU of the box used with the true box;
-    ``boxes`` (n, 4): the true boxes.
+    ``boxes`` (n, 4): the true boxes; ``areas`` (n,): pixels of the persons, NaN where not known.
     """
 
     skeleton: Skeleton
@@ -37,6 +37,7 @@ class Estimates:
     scores: list[Float]
     overlap: Float
     boxes: Float = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    areas: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
     def __len__(self) -> int:
         return len(self.index)
@@ -101,6 +102,7 @@ def estimate(
         scores,
         overlap,
         np.stack([record.truth_box for _, record in samples]),
+        np.array([record.area for _, record in samples], np.float64),
     )
 
 

@@ -18,9 +18,9 @@ _NAMES = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl"
 def oks_ap(estimates: Estimates, stage: int = -1) -> dict[str, float]:
     """AP and AR (percent) of COCO-17 estimates after ``stage`` (index of ``stages``).
 
-    The area of a person is that of its true box: COCO's own is the segmentation's, so figures are a
-    little kinder than on its server. DataError for other skeletons, or without pycocotools. NaN
-    where no person is of that size.
+    The area of a person is the annotated one (COCO's is the segmentation's), or, where the data
+    does not tell, that of its true box, which is kinder. DataError for other skeletons, or without
+    pycocotools. NaN where no person is of that size.
     """
     if estimates.skeleton.joints != COCO17.joints:
         raise DataError(
@@ -59,6 +59,7 @@ def as_coco(estimates: Estimates, stage: int = -1) -> tuple[dict[str, Any], list
         points[:, :2], points[:, 2] = estimates.truth[i], 2 * estimates.labelled[i]
         points[~estimates.labelled[i]] = 0
         x0, y0, x1, y1 = estimates.boxes[i].astype(float).tolist()
+        area = float(estimates.areas[i])
         annotations.append(
             {
                 "id": i + 1,
@@ -68,7 +69,7 @@ def as_coco(estimates: Estimates, stage: int = -1) -> tuple[dict[str, Any], list
                 "keypoints": points.ravel().tolist(),
                 "num_keypoints": int(estimates.labelled[i].sum()),
                 "bbox": [x0, y0, x1 - x0, y1 - y0],
-                "area": (x1 - x0) * (y1 - y0),
+                "area": (x1 - x0) * (y1 - y0) if np.isnan(area) else area,
             }
         )
         if estimates.found[i]:

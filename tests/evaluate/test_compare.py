@@ -1,7 +1,5 @@
-"""Comparisons say "better" only where the interval does; AP and PDJ as others compute them."""
+"""Comparisons say "better" only where the interval does; PDJ and PCP as others compute them."""
 
-import contextlib
-import io
 import json
 
 import numpy as np
@@ -12,7 +10,6 @@ from edgepose.evaluate.compare import compare, read_predictions
 from edgepose.evaluate.curves import THRESHOLDS, errors, pdj_curve
 from edgepose.evaluate.estimates import Estimates
 from edgepose.evaluate.metrics import limb_joints, pck, pcp
-from edgepose.evaluate.oks import as_coco, oks_ap
 from edgepose.evaluate.report import prediction_lines
 from edgepose.skeleton import COCO17, LSP14
 
@@ -123,26 +120,3 @@ def test_pdj_and_pcp_are_those_of_twenty_lines():
     assert pcp(y, t, known, LSP14).mean == pytest.approx(
         np.mean([np.mean(r) for r in limbs.values()])
     )
-
-
-def test_oks_ap_is_the_library_s_own(tmp_path):
-    coco = pytest.importorskip("pycocotools.coco")
-    from pycocotools.cocoeval import COCOeval
-
-    e = made(40, (6.0,), COCO17)
-    truth, found = as_coco(e)
-    (tmp_path / "truth.json").write_text(json.dumps(truth))
-    (tmp_path / "found.json").write_text(json.dumps(found))
-    with contextlib.redirect_stdout(io.StringIO()):
-        ground = coco.COCO(str(tmp_path / "truth.json"))
-        evaluation = COCOeval(ground, ground.loadRes(str(tmp_path / "found.json")), "keypoints")
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    ours = oks_ap(e)
-    assert ours["AP"] == pytest.approx(100 * evaluation.stats[0])
-    assert 5 < ours["AP"] < 95
-    perfect = made(10, (0.0,), COCO17)
-    assert oks_ap(perfect)["AP"] == pytest.approx(100)
-    with pytest.raises(DataError, match="17 joints"):
-        oks_ap(made(4))
