@@ -20,13 +20,20 @@ def bundle(tmp_path):
     return shutil.copytree(SHIPPED, tmp_path / "bundle")
 
 
+def described(folder):
+    """The text of bundle.toml without its checksum."""
+    return (folder / "bundle.toml").read_text().split("\n", 1)[1]
+
+
+def describe(folder, text):
+    """Write bundle.toml as somebody who also writes its checksum again."""
+    (folder / "bundle.toml").write_text(sealed(text))
+
+
 def edit(folder, pattern, replacement):
-    """Change bundle.toml as somebody who also writes its checksum again."""
-    path = folder / "bundle.toml"
-    text = re.sub(r"\A# sha256: \w+\n", "", path.read_text())
-    changed, count = re.subn(pattern, replacement, text, count=1, flags=re.MULTILINE)
+    changed, count = re.subn(pattern, replacement, described(folder), count=1, flags=re.MULTILINE)
     assert count == 1, pattern
-    path.write_text(sealed(changed))
+    describe(folder, changed)
 
 
 def flip(path, place):
@@ -69,8 +76,7 @@ def test_a_detector_that_is_not_square_has_two_orientations(bundle):
     assert landscape.shape == (3, height, width)
     assert portrait.shape == (3, width, height)
     assert landscape.path == portrait.path
-    text = (bundle / "bundle.toml").read_text()
-    square = re.sub(r"(size = \[\s*)\d+(,\s*)\d+", r"\g<1>192\g<2>192", text.split("\n", 1)[1])
+    square = re.sub(r"(size = \[\s*)\d+(,\s*)\d+", r"\g<1>192\g<2>192", described(bundle))
     (bundle / "bundle.toml").write_text(square)
     assert [n.name for n in Bundle(bundle).networks()][-1] == "detector"
 
@@ -198,9 +204,7 @@ def test_no_bundle(tmp_path):
 
 
 def test_a_bundle_without_a_detector(bundle):
-    text = (bundle / "bundle.toml").read_text().split("\n", 1)[1]
-    without = re.sub(r"\[detector\]\n(?:.+\n?)+", "", text)
-    (bundle / "bundle.toml").write_text(sealed(without))
+    describe(bundle, re.sub(r"\[detector\]\n(?:.+\n?)+", "", described(bundle)))
     assert Bundle(bundle).manifest.detector is None
     with pytest.raises(BundleError, match="has no detector; use one that has, or give boxes"):
         edgepose.load_detector(bundle)
@@ -233,12 +237,11 @@ def test_a_description_that_its_networks_belie(bundle, pattern, replacement, sen
 def test_a_skeleton_of_one_s_own_lies_in_the_bundle(bundle):
     names = ", ".join(f'"j{i}"' for i in range(14))
     edit(bundle, r'^skeleton = "lsp14"\n', "")
-    path = bundle / "bundle.toml"
-    text = path.read_text().split("\n", 1)[1]
+    text = described(bundle)
     table = f'\n[skeleton]\nname = "own"\njoints = [{names}]\nlimbs = [["j0", "j1"]]\ntorso = '
-    path.write_text(sealed(text + table + '"extent"\n'))
+    describe(bundle, text + table + '"extent"\n')
     own = Bundle(bundle).skeleton
     assert (own.name, len(own), own.torso) == ("own", 14, ())
-    path.write_text(sealed(text + table + '[["j0", "nowhere"]]\n'))
+    describe(bundle, text + table + '[["j0", "nowhere"]]\n')
     with pytest.raises(BundleError, match="nowhere"):
         Bundle(bundle)

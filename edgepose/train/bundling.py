@@ -114,8 +114,10 @@ def write(run: Run) -> Path:
 def _calibration_errors(
     run: Run, poses: Float, mass: Float, weights: Float, sets: Mapping[str, Sequence[Example]]
 ) -> dict[str, float]:
-    """Expected calibration error of each of ``sets``, out of fold."""
+    """Expected calibration error of each of ``sets``, out of fold; none of a single person."""
     people = [p for part in sets.values() for p in part]
+    if len(people) < 2:
+        return {}
     scores = calibrate.out_of_fold(poses, mass, people, run.skeleton, weights)
     known, right = calibrate.hits(poses, people, run.skeleton)
     errors, first = {}, 0
