@@ -1,6 +1,7 @@
 """Bad data and disks, as ``edgepose-train`` meets them: one sentence, exit code 2, nothing lost."""
 
 import json
+import resource
 import sys
 import tarfile
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from edgepose.cli.train import main
+from edgepose.train.checkpoints import load_checkpoint
 
 RECIPE = """
 name = "own"
@@ -108,10 +110,30 @@ def test_bad_data_is_one_sentence(data, monkeypatch, capfd, spoil, sentence):
 
 
 def test_an_empty_checkpoint_is_named_and_left_as_it_is(data, monkeypatch, capfd):
-    path = data.parent / "run" / "stage1" / "checkpoint.pt"
+    path = data.parent / "run" / "stage1" / "checkpoint.safetensors"
     path.parent.mkdir(parents=True)
     path.touch()
     code, said = train(data, monkeypatch, capfd)
     assert code == 2
     assert f"checkpoint {path} is damaged" in said.replace("\n", " ")
     assert path.read_bytes() == b""
+
+
+@pytest.mark.filterwarnings("ignore:.*fork")
+def test_a_disk_that_fills_costs_no_checkpoint(data, monkeypatch, capfd):
+    """The limit on a file's size stands in for the disk: the system refuses to write on."""
+    path = data.parent / "run" / "stage1" / "checkpoint.safetensors"
+    assert train(data, monkeypatch, capfd)[0] == 0
+    whole = path.read_bytes()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, before[1]))
+    try:
+        code, said = train(data, monkeypatch, capfd, steps=2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert code == 2
+    assert "make room" in said
+    assert path.read_bytes() == whole
+    assert load_checkpoint(path)["step"] == 1
+    assert train(data, monkeypatch, capfd, steps=2)[0] == 0
+    assert load_checkpoint(path)["step"] == 2
