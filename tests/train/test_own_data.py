@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib import resources
 
 import cv2
 import numpy as np
@@ -10,8 +11,10 @@ import pytest
 from scipy.io import savemat
 
 from edgepose.bundle import Bundle
+from edgepose.cli._evaluation import Options
+from edgepose.cli._evaluation import run as evaluate
 from edgepose.data.convert import convert
-from edgepose.skeleton import COCO17, LSP14
+from edgepose.skeleton import COCO17, LSP14, load_skeleton
 from edgepose.train.bundling import train_part
 from edgepose.train.parts import Run
 from edgepose.train.recipe import load_recipe
@@ -80,9 +83,11 @@ def coco_file(path, names, limbs):
     path.write_text(json.dumps(whole))
 
 
-def train_and_run(tmp_path, images, source, kind):
-    """Convert, train both stages for two steps, run on the pictures; gives the bundle."""
+def train_and_run(tmp_path, images, source, kind, skeleton=None):
+    """Convert, train both stages for two steps, run on the pictures, evaluate; gives the bundle."""
     convert(source, kind, images, tmp_path / "set", 0.4)
+    if skeleton is not None:
+        skeleton.replace(tmp_path / "set.skeleton.toml")
     (tmp_path / "own.toml").write_text(RECIPE)
     recipe = load_recipe(str(tmp_path / "own.toml"))
     job = Run(recipe, [tmp_path / "set.jsonl"], tmp_path / "run", steps=2)
@@ -106,13 +111,56 @@ def train_and_run(tmp_path, images, source, kind):
     poses = [p for line in lines for p in line.get("persons", [])]
     assert len(poses) == 6
     assert all(len(p["joints"]) == len(bundle.skeleton) for p in poses)
+    evaluated(tmp_path, bundle)
     return bundle
+
+
+def evaluated(tmp_path, bundle):
+    """Every option of the evaluation, on the set itself, the bundle being its own peer."""
+    coco = bundle.skeleton == COCO17
+    out = {name: tmp_path / name for name in ("f.json", "p.jsonl", "curves.png", "worst.png")}
+    common = {"data": [tmp_path / "set.jsonl"], "split": None, "boxes": "full", "limit": None}
+    common |= {"reliability": None, "bundle": bundle.folder, "backend": "auto", "threads": 1}
+    evaluate(Options(**common, json=None, predictions=out["p.jsonl"]))
+    evaluate(
+        Options(
+            **common,
+            json=out["f.json"],
+            predictions=None,
+            curves=out["curves.png"],
+            worst=out["worst.png"],
+            peers={"itself": out["p.jsonl"]},
+            oks=coco,
+        )
+    )
+    (figures,) = json.loads(out["f.json"].read_text())["sets"]
+    assert [stage["stage"] for stage in figures["stages"]] == [1, 2]
+    # Predictions are rounded to 0.01 pixel: the peer is as good, by the paired interval.
+    peer = next(rows for name, rows in figures["comparisons"].items() if "itself" in name)
+    assert all(row["low"] <= 0 <= row["high"] for row in peer)
+    assert len(figures["comparisons"]) == 2  # and stage 2 against stage 1
+    assert [curve["stage"] for curve in figures["curves"]] == [1, 2]
+    assert len(figures["curves"][0]["pdj"]) == 25
+    assert ("oks" in figures) == coco
+    for name in ("curves.png", "worst.png"):
+        assert cv2.imread(str(out[name])).std() > 5
 
 
 def test_a_coco_file(tmp_path, images):
     coco_file(tmp_path / "c.json", COCO17.joints, [])
     bundle = train_and_run(tmp_path, images, tmp_path / "c.json", "coco")
     assert bundle.skeleton == COCO17
+
+
+@pytest.mark.parametrize("name", ["hand21", "horse16", "mpii16"])
+def test_a_skeleton_that_ships(tmp_path, images, name):
+    """Their joints do not tell it all: torso, mirror pairs and limbs come from the skeleton."""
+    skeleton = load_skeleton(name)
+    coco_file(tmp_path / "c.json", skeleton.joints, [])
+    own = tmp_path / "own.skeleton.toml"
+    own.write_bytes((resources.files("edgepose") / "skeletons" / f"{name}.toml").read_bytes())
+    bundle = train_and_run(tmp_path, images, tmp_path / "c.json", "coco", own)
+    assert bundle.skeleton == skeleton
 
 
 def test_an_lsp_file(tmp_path, images):
