@@ -125,6 +125,7 @@ def main() -> None:
     emulator = shutil.which("qemu-aarch64") or "qemu-aarch64-static"
     done = subprocess.run(
         [emulator, "-L", str(root), str(root / "usr" / "bin" / "python3.11"),
+         "-P",
          "-c", CHECK, str(PLACE / "cases.npz")],
         env={"PYTHONPATH": str(folder), "PYTHONHOME": str(root / "usr"), "PATH": "/usr/bin:/bin"},
         capture_output=True, text=True, check=False,
