@@ -190,7 +190,7 @@ def spoilt(rng: random.Random) -> dict[str, bytes]:
         name = rng.choice(sorted(files))
         if name == "bundle.toml" and rng.random() < 0.8:
             for _ in range(rng.choice((1, 1, 3))):
-                text = spoil_text(rng, files[name].decode())
+                text = spoil_text(rng, files[name].decode("utf-8", "replace"))
                 files[name] = text.encode("utf-8", "replace")
         elif name == "golden.npz" and rng.random() < 0.7:
             files[name] = spoil_archive(rng, parts()[1])
