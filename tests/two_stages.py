@@ -14,7 +14,7 @@ from edgepose.train.heads import HEADS
 from edgepose.train.recipe import StageRecipe, load_recipe
 from edgepose.train.zoo import build
 
-CHECKPOINT = Path(__file__).parents[1] / "checkpoints" / "edgepose-s" / "stage1.pt"
+CHECKPOINT = Path(__file__).parents[1] / "checkpoints" / "edgepose-s" / "stage1.safetensors"
 REFINE = StageRecipe(
     kind="refine", network="movenet", head="expected", sizes=[48], extent=1.0, batch=1, minutes=0
 )

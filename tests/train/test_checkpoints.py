@@ -26,7 +26,7 @@ def test_they_give_what_the_shipped_bundle_gives():
     golden = np.load(bundle.path(bundle.manifest.golden.file))
     (recipe,) = load_recipe("edgepose-s").stages
     net = build(recipe, len(LSP14))
-    net.load_state_dict(averaged(FOLDER / "stage1.pt"))
+    net.load_state_dict(averaged(FOLDER / "stage1.safetensors"))
     with torch.no_grad():
         points = HEADS[recipe.kind, recipe.head].decode(
             net.eval()(torch.from_numpy(golden["input1"]).float())
