@@ -11,7 +11,7 @@ from edgepose.backends import Backend, open_backend
 from edgepose.bundle import Bundle
 from edgepose.crop.native import has_cuda
 from edgepose.cuda.driver import driver
-from edgepose.engine.adapter import installed
+from edgepose.engine.flavour import installed
 from edgepose.errors import EdgeposeError
 
 

@@ -16,11 +16,12 @@ from edgepose.cuda.device import Device, Stream
 from edgepose.cuda.driver import driver
 from edgepose.cuda.network import RoundTrip
 from edgepose.cuda.open import open_device
-from edgepose.engine.adapter import Flavour, open_flavour
-from edgepose.engine.build import BuiltEngine, Check, Report, Request, choose_targets, engines
+from edgepose.engine.build import BuiltEngine, Check, Report, engines
 from edgepose.engine.cache import Cache, default_folder
+from edgepose.engine.flavour import Flavour, open_flavour
 from edgepose.engine.progress import Silent
 from edgepose.engine.recipe import EngineRecipe
+from edgepose.engine.request import Request, choose_targets
 from edgepose.engine.runtime import TrtEngine
 from edgepose.errors import EngineError
 

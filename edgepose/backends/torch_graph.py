@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from edgepose.backends.torch_operators import DTYPES, OPERATORS, PARAMETERS, Operator
+from edgepose.backends.torch_operator import DTYPES, Operator
+from edgepose.backends.torch_operators import OPERATORS, PARAMETERS
 from edgepose.errors import BackendError
 
 if TYPE_CHECKING:

@@ -15,15 +15,10 @@ from rich.table import Table
 
 from edgepose.bundle import Bundle, NetworkSpec
 from edgepose.cuda.driver import driver
-from edgepose.engine.adapter import open_flavour
-from edgepose.engine.build import (
-    BuiltEngine,
-    Request,
-    choose_targets,
-    engines,
-)
+from edgepose.engine.build import BuiltEngine, engines
 from edgepose.engine.cache import Cache, default_folder
 from edgepose.engine.convert import strongly_typed
+from edgepose.engine.flavour import open_flavour
 from edgepose.engine.manifest import Drift
 from edgepose.engine.progress import BuildProgress
 from edgepose.engine.recipe import (
@@ -34,6 +29,7 @@ from edgepose.engine.recipe import (
     read_engine_recipe,
     written,
 )
+from edgepose.engine.request import Request, choose_targets
 from edgepose.errors import EngineError
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from pathlib import Path
 from edgepose.bundle import Bundle
 from edgepose.crop import native
 from edgepose.cuda.driver import Driver, driver
-from edgepose.engine.adapter import FLAVOURS, Flavour, installed, open_flavour
-from edgepose.engine.build import Request, choose_targets
 from edgepose.engine.cache import Cache, default_folder
+from edgepose.engine.flavour import FLAVOURS, Flavour, installed, open_flavour
 from edgepose.engine.recipe import EngineRecipe
+from edgepose.engine.request import Request, choose_targets
 from edgepose.errors import CropError, EdgeposeError, EngineError
 from edgepose.sources.cameras import list_cameras
 from edgepose.verify.golden import verify_golden

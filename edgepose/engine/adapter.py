@@ -1,4 +1,4 @@
-"""One face over ``tensorrt`` 10.3 to 11.x and ``tensorrt_rtx`` 1.7: find them and build plans.
+"""Plans, built by ``tensorrt`` 10.3 to 11.x and ``tensorrt_rtx`` 1.7 through one face.
 
 All that touches their API is here and in :mod:`edgepose.engine.runtime`, written against
 :mod:`edgepose.engine.api`.
@@ -6,40 +6,13 @@ All that touches their API is here and in :mod:`edgepose.engine.runtime`, writte
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from types import ModuleType
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, cast
 
 from edgepose.engine import api
+from edgepose.engine.flavour import Flavour, Module
+from edgepose.engine.messages import Messages
 from edgepose.errors import EngineError
-
-FLAVOURS = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}  # name, module
-RTX = "tensorrt-rtx"
-CHOICE = "EDGEPOSE_TENSORRT"  # environment variable that settles which of two is meant
-
-
-class Module(Protocol):
-    """``tensorrt`` or ``tensorrt_rtx``."""
-
-    __version__: str
-    NetworkDefinitionCreationFlag: type[api.NetworkDefinitionCreationFlag]
-    MemoryPoolType: type[api.MemoryPoolType]
-    BuilderFlag: type[api.BuilderFlag]
-    ProfilingVerbosity: type[api.ProfilingVerbosity]
-    LayerInformationFormat: type[api.LayerInformationFormat]
-    ExecutionContextAllocationStrategy: type[api.ExecutionContextAllocationStrategy]
-    TensorIOMode: type[api.TensorIOMode]
-    ILogger: Any
-    IErrorRecorder: Any
-    IProgressMonitor: Any
-    Builder: Callable[[Any], api.Builder]
-    OnnxParser: Callable[[api.INetworkDefinition, Any], api.OnnxParser]
-    Runtime: Callable[[Any], api.Runtime]
-    nptype: Callable[[Any], Any]
 
 
 class Progress(Protocol):
@@ -56,136 +29,6 @@ class Progress(Protocol):
     def finish(self, phase: str) -> None:
         """A phase is over."""
         ...
-
-
-@dataclass(frozen=True)
-class Flavour:
-    """An imported TensorRT: its name as users type it, and its exact version."""
-
-    name: str
-    version: str
-    module: Module
-
-    @property
-    def rtx(self) -> bool:
-        """Whether it is TensorRT for RTX, which builds without a GPU."""
-        return self.name == RTX
-
-    @property
-    def targets(self) -> tuple[str, ...]:
-        """Compute capabilities it can build for with no such GPU present: ``sm86``, …"""
-        if not self.rtx:
-            return ()
-        members: Mapping[str, Any] = cast(Any, self.module).ComputeCapability.__members__
-        return tuple(name.lower() for name in members if name.startswith("SM"))
-
-
-def installed() -> list[str]:
-    """Names of the flavours that are installed; imports none of them."""
-    return [name for name, module in FLAVOURS.items() if importlib.util.find_spec(module)]
-
-
-def open_flavour(name: str = "auto") -> Flavour:
-    """Import a flavour; "auto" is the only one installed, or what EDGEPOSE_TENSORRT says.
-
-    Raises EngineError if there is none, or two and no choice, or its import fails.
-    """
-    wanted = os.environ.get(CHOICE) or "auto" if name == "auto" else name
-    if wanted != "auto" and wanted not in FLAVOURS:
-        raise EngineError(
-            f"there is no TensorRT flavour {wanted!r}; choose auto, {' or '.join(FLAVOURS)}"
-        )
-    found = installed()
-    if wanted == "auto":
-        if len(found) > 1:
-            raise EngineError(
-                f"both {' and '.join(found)} are installed; say which with --flavour or in the "
-                f"environment variable {CHOICE}"
-            )
-        if not found:
-            raise EngineError(
-                "TensorRT is not installed; on a Jetson it comes with JetPack (apt install "
-                "python3-libnvinfer), elsewhere: pip install tensorrt (for the GPU at hand) or "
-                "tensorrt-rtx (builds without a GPU)"
-            )
-        wanted = found[0]
-    if wanted not in found:
-        raise EngineError(f"{wanted} is not installed; install it with: pip install {wanted}")
-    try:
-        module = importlib.import_module(FLAVOURS[wanted])
-        return Flavour(wanted, str(module.__version__), cast(Module, _checked(module)))
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise EngineError(
-            f"{wanted} is installed but cannot be imported ({reason}); install it again, its "
-            "libraries and its Python part in the same version"
-        ) from error
-
-
-def _checked(module: ModuleType) -> ModuleType:
-    """The module, if it has what a whole TensorRT has: a lone folder of that name imports too."""
-    for name in ("Builder", "OnnxParser", "Runtime"):
-        getattr(module, name)
-    return module
-
-
-class Messages:
-    """Errors that TensorRT reported since the last :meth:`clear`, first one first."""
-
-    def __init__(self, module: Module) -> None:
-        self.errors: list[str] = []
-        self.logger = _logger(module, self.errors)
-        self.recorder = _recorder(module, self.errors)
-
-    def clear(self) -> None:
-        """Forget them: what comes next is about another call."""
-        self.errors.clear()
-
-    def reason(self) -> str:
-        """The first error, on one line; it is the cause of those after it."""
-        text = " ".join(self.errors[0].split()) if self.errors else "it gave no reason"
-        return text if len(text) <= 300 else f"{text[:300]}…"
-
-
-def _logger(module: Module, errors: list[str]) -> Any:
-    class Logger(module.ILogger):  # type: ignore[misc, name-defined]
-        def __init__(self) -> None:
-            module.ILogger.__init__(self)
-
-        def log(self, severity: Any, message: str) -> None:
-            if severity.name in ("INTERNAL_ERROR", "ERROR"):
-                errors.append(message)
-
-    return Logger()
-
-
-def _recorder(module: Module, errors: list[str]) -> Any:
-    class Recorder(module.IErrorRecorder):  # type: ignore[misc, name-defined]
-        def __init__(self) -> None:
-            module.IErrorRecorder.__init__(self)
-            self.entries: list[tuple[Any, str]] = []
-
-        def num_errors(self) -> int:
-            return len(self.entries)
-
-        def get_error_code(self, index: int) -> Any:
-            return self.entries[index][0]
-
-        def get_error_desc(self, index: int) -> str:
-            return self.entries[index][1]
-
-        def has_overflowed(self) -> bool:
-            return False
-
-        def clear(self) -> None:
-            self.entries.clear()
-
-        def report_error(self, code: Any, text: str) -> bool:
-            self.entries.append((code, text))
-            errors.append(text)
-            return True
-
-    return Recorder()
 
 
 def _monitor(module: Module, progress: Progress) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import shlex
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -15,91 +14,19 @@ from typing import Protocol
 
 import msgspec
 
-from edgepose.bundle import Bundle, NetworkSpec
-from edgepose.cuda.driver import Driver
-from edgepose.engine.adapter import Flavour, build_plan
+from edgepose.bundle import NetworkSpec
+from edgepose.engine.adapter import build_plan
 from edgepose.engine.api import Shape
 from edgepose.engine.cache import Cache
 from edgepose.engine.convert import strongly_typed
 from edgepose.engine.manifest import FORMAT, Drift, EngineManifest, Identity
 from edgepose.engine.progress import BuildProgress
-from edgepose.engine.recipe import EngineRecipe, Limits, Precision
+from edgepose.engine.recipe import Limits, Precision
+from edgepose.engine.request import Request
 from edgepose.errors import EngineError
 from edgepose.version import __version__
 
 _POLL = 0.05  # seconds between looks at a running build
-
-
-@dataclass(frozen=True)
-class Request:
-    """What engines are wanted, and the options of ``edgepose-build`` that ask for the same."""
-
-    bundle: Bundle
-    flavour: Flavour
-    targets: tuple[str, ...]
-    cuda: str
-    recipe: EngineRecipe
-    options: tuple[str, ...] = ()
-
-    def command(self, *more: str) -> str:
-        """The command that builds these engines."""
-        return shlex.join(["edgepose-build", *self.options, *more])
-
-    def identity(self, network: NetworkSpec) -> Identity:
-        """What the engine of one network must be."""
-        recipe = self.recipe
-        return Identity(
-            network=network.name,
-            onnx=network.sha256,
-            flavour=self.flavour.name,
-            version=self.flavour.version,
-            targets=self.targets,
-            cuda=self.cuda,
-            precision=recipe.precision_of(network.name),
-            batch=None if network.fixed else recipe.batch_of(network.name),
-            float32=recipe.float32_of(network.name),
-            workspace=recipe.workspace,
-        )
-
-
-def choose_targets(flavour: Flavour, target: str, driver: Driver) -> tuple[tuple[str, ...], str]:
-    """Compute capabilities to build for, and the CUDA version that they are tied to.
-
-    ``target``: "host", or a list such as "sm86,sm120". The version is empty for a list: such
-    engines are built ahead of time. Raises EngineError if the flavour cannot build that.
-    """
-    here = driver.gpus[0].target if driver.gpus else ""
-    wanted = tuple(dict.fromkeys(t.strip().lower() for t in target.split(",") if t.strip()))
-    known = ", ".join(flavour.targets)
-    if wanted in (("host",), (here,)):
-        if not here:
-            raise EngineError(
-                f"there is no GPU here to build for ({driver.problem}); "
-                + (
-                    f"name the GPU's compute capability with --target, one or more of {known}"
-                    if flavour.rtx
-                    else "build on the machine that will run the engines, or use --flavour "
-                    "tensorrt-rtx with a --target"
-                )
-            )
-        if flavour.rtx and here not in flavour.targets:
-            raise EngineError(
-                f"{flavour.name} {flavour.version} does not support this GPU ({here}; it supports "
-                f"{known}); use --flavour tensorrt"
-            )
-        return (here,), driver.cuda.split(".")[0]
-    if not flavour.rtx:
-        raise EngineError(
-            "tensorrt builds only for the GPU it runs on; use --target host, or --flavour "
-            "tensorrt-rtx for other GPUs"
-        )
-    unknown = [t for t in wanted if t not in flavour.targets]
-    if unknown or not wanted:
-        raise EngineError(
-            f"{flavour.name} {flavour.version} cannot build for {', '.join(unknown) or 'nothing'}; "
-            f"--target takes host, or one or more of {known}"
-        )
-    return wanted, ""
 
 
 class Report(Protocol):

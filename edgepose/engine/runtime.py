@@ -20,7 +20,8 @@ from edgepose.cuda.device import Stream
 from edgepose.cuda.driver import driver
 from edgepose.cuda.network import Tensor
 from edgepose.engine import api
-from edgepose.engine.adapter import Flavour, Messages
+from edgepose.engine.flavour import Flavour
+from edgepose.engine.messages import Messages
 from edgepose.errors import EngineError
 from edgepose.files import write_whole
 

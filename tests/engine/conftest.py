@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from edgepose.bundle import Bundle
-from edgepose.engine.adapter import Flavour, open_flavour
-from edgepose.engine.build import Request
 from edgepose.engine.cache import Cache
+from edgepose.engine.flavour import Flavour, open_flavour
 from edgepose.engine.progress import Silent
 from edgepose.engine.recipe import EngineRecipe
+from edgepose.engine.request import Request
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from edgepose.engine import adapter, api
+from edgepose.engine import adapter, api, flavour
 
 # Newest and oldest of each line that is supported; 10.3.0 is JetPack 6's.
 VERSIONS = {
@@ -46,7 +46,7 @@ def protocols() -> dict[str, set[str]]:
         for name, kind in vars(api).items()
         if inspect.isclass(kind) and getattr(kind, "_is_protocol", False) and name != "Protocol"
     }
-    return found | {"": members(adapter.Module)}
+    return found | {"": members(flavour.Module)}
 
 
 COMMON = {name: names for name, names in protocols().items() if not name.startswith("Rtx")}

@@ -14,11 +14,12 @@ from edgepose.backends import open_backend
 from edgepose.bundle import NetworkSpec
 from edgepose.cuda.driver import Driver, Gpu
 from edgepose.engine.adapter import build_plan
-from edgepose.engine.build import choose_targets, engines, shapes
+from edgepose.engine.build import engines, shapes
 from edgepose.engine.convert import strongly_typed
 from edgepose.engine.manifest import Drift, read_manifest
 from edgepose.engine.progress import BuildProgress, Silent
 from edgepose.engine.recipe import Limits
+from edgepose.engine.request import choose_targets
 from edgepose.errors import EngineError
 from edgepose.verify.emulate import Emulated
 from edgepose.verify.engines import Verifier
@@ -298,7 +299,7 @@ def test_targets(rtx):
 
 
 def test_targets_of_plain_tensorrt(rtx):
-    from edgepose.engine.adapter import Flavour
+    from edgepose.engine.flavour import Flavour
 
     plain = Flavour("tensorrt", "10.3.0", rtx.module)
     assert plain.targets == ()

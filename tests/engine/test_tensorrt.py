@@ -17,7 +17,7 @@ from edgepose.backends.tensorrt import TensorRt
 from edgepose.cascade.device import DeviceCascade
 from edgepose.cuda.driver import Driver, driver
 from edgepose.cuda.host import HostDevice
-from edgepose.engine.adapter import Flavour
+from edgepose.engine.flavour import Flavour
 from edgepose.engine.recipe import EngineRecipe, Limits
 from edgepose.engine.runtime import TrtEngine
 from edgepose.errors import BackendError, BundleError, EngineError
