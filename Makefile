@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-aarch64 fuzz fuzz-bundle audit sass sanitize lint format wheels \
+.PHONY: demo site test test-aarch64 fuzz fuzz-bundle audit sass sanitize lint format wheels \
 	check-wheels bench bench-history clean
 
 demo: $(VENV)/.run
@@ -62,6 +62,11 @@ sass: $(VENV)/.dev
 sanitize: $(VENV)/.dev
 	$(BIN)/python -m tests.sanitized tests/crop/test_boxes.py tests/crop/test_cuda_kernel.py \
 		tests/cascade -k "not sanitizers"
+
+# The documentation, build/site/index.html; a link that leads nowhere is an error.
+site: $(VENV)/.dev
+	$(BIN)/mkdocs build --strict
+	@echo "See build/site/index.html"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

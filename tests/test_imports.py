@@ -17,7 +17,7 @@ PACKAGE = Path(edgepose.__file__).parent
 # From the top of the house down; a room may import what stands in a later line, or in its own.
 FLOORS = (
     ("cli",),
-    ("train", "bench"),
+    ("train", "bench", "batch", "export"),
     ("api",),
     ("evaluate",),
     ("verify",),

@@ -8,17 +8,22 @@ docstring typer turns into options and help, and a function ``main`` that runs i
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING
 
-COMMANDS = ("run", "build", "eval", "train", "bench", "doctor")
+if TYPE_CHECKING:
+    import typer
+
+COMMANDS = ("run", "build", "eval", "train", "bench", "batch", "doctor")
+GROUPS = ("data", "export")  # modules whose ``app`` holds commands of its own
 
 
-def main() -> None:
-    """Run ``edgepose COMMAND …``."""
+def app() -> typer.Typer:
+    """All commands as one program, ``edgepose COMMAND …``."""
     import typer
 
     from edgepose.cli._common import reporting
 
-    app = typer.Typer(
+    whole = typer.Typer(
         help="Real-time human pose on the edge: the DeepPose cascade on a camera or a video.",
         no_args_is_help=True,
         add_completion=False,
@@ -26,14 +31,18 @@ def main() -> None:
         rich_markup_mode="markdown",
     )
 
-    @app.callback()
+    @whole.callback()
     def group() -> None:
         """Without a callback typer would make a lone command the program itself."""
 
     for name in COMMANDS:
         module = importlib.import_module(f"edgepose.cli.{name}")
-        app.command(name)(reporting(f"edgepose {name}", module.command))
-    from edgepose.cli import data
+        whole.command(name)(reporting(f"edgepose {name}", module.command))
+    for name in GROUPS:
+        whole.add_typer(importlib.import_module(f"edgepose.cli.{name}").app, name=name)
+    return whole
 
-    app.add_typer(data.app, name="data")
-    app()
+
+def main() -> None:
+    """Run ``edgepose COMMAND …``."""
+    app()()

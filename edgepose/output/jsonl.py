@@ -41,26 +41,7 @@ class JsonLines(Sink):
         """Make or empty the file and write the header."""
         self._fd = open_appending(self._file)
         self._sizes = [(s.width, s.height) for s in run.sources]
-        sources = [
-            {
-                "source": s.name,
-                "width": s.width,
-                "height": s.height,
-                "fps": None if s.fps is None else round(s.fps, 3),
-            }
-            for s in run.sources
-        ]
-        self._line(
-            {
-                "edgepose": FORMAT,
-                "bundle": run.bundle,
-                "backend": run.backend,
-                "skeleton": run.skeleton.name,
-                "joints": run.skeleton.joints,
-                **(sources[0] if len(sources) == 1 else {}),
-                "sources": sources,
-            }
-        )
+        self._line(header(run))
 
     def write(self, result: Result) -> bool:
         """Write one frame. OutputError when the disk is full or the reader has gone."""
@@ -75,6 +56,28 @@ class JsonLines(Sink):
 
     def _line(self, line: dict[str, Any]) -> None:
         append(self._fd, self._encode(line) + b"\n", self._file)
+
+
+def header(run: RunInfo) -> dict[str, Any]:
+    """The first line as plain data."""
+    sources = [
+        {
+            "source": s.name,
+            "width": s.width,
+            "height": s.height,
+            "fps": None if s.fps is None else round(s.fps, 3),
+        }
+        for s in run.sources
+    ]
+    return {
+        "edgepose": FORMAT,
+        "bundle": run.bundle,
+        "backend": run.backend,
+        "skeleton": run.skeleton.name,
+        "joints": run.skeleton.joints,
+        **(sources[0] if len(sources) == 1 else {}),
+        "sources": sources,
+    }
 
 
 def plain(result: Result, size: tuple[int, int]) -> dict[str, Any]:

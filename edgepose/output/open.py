@@ -59,6 +59,11 @@ KINDS: dict[str, Kind] = {
         "FILE",
         "Write poses as a table, a row for each person of each frame, **-** for stdout.",
     ),
+    "parquet": Kind(
+        "edgepose.output.parquet:ParquetFile",
+        "FILE",
+        "Write poses as Parquet, a row for each frame (extra **parquet**).",
+    ),
     "coco": Kind(
         "edgepose.output.coco:CocoFile",
         "FILE",

@@ -58,6 +58,11 @@ KINDS: list[Kind] = [
         lambda t: _path(t).is_file() and _path(t).suffix.lower() in PICTURES,
         "edgepose.sources.pictures:open_picture",
     ),
+    Kind(
+        "pictures.tar",
+        lambda t: _path(t).is_file() and _path(t).suffix.lower() == ".tar",
+        "edgepose.sources.tar:open_tar",
+    ),
     Kind("clip.mp4", lambda t: _path(t).exists(), "edgepose.sources.opencv:open_file"),
     Kind("0", str.isdecimal, "edgepose.sources.opencv:open_camera"),
     Kind("sample", lambda t: t == SAMPLE, "edgepose.sources.opencv:open_sample"),
@@ -76,7 +81,7 @@ def open_source(
 
     Args:
         spec: a camera's number or device (``0``, ``/dev/video0``, ``csi://0``); a path to a video,
-            a picture or a folder of pictures, or a glob of either (read in the order of their
+            a picture, a folder or tar of pictures, or a glob of them (read in the order of their
             names); a URL (rtsp, http, tcp, …); ``gst:`` and a GStreamer pipeline; ``"screen"``;
             ``"test"``, a figure that is made up as it goes; or ``"sample"``, the clip that ships.
             A path that exists wins over a number or a word.

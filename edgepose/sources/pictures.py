@@ -5,8 +5,8 @@ from __future__ import annotations
 import glob
 import os
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePath
 
 from edgepose.errors import SourceError
 from edgepose.picture import decode_picture
@@ -50,7 +50,12 @@ def open_glob(text: str, _: SourceOptions) -> Source:
 
 
 def _pictures(entries: list[Path]) -> list[Path]:
-    return [p for p in entries if p.suffix.lower() in PICTURES and p.name[0] != "." and p.is_file()]
+    return [p for p in entries if is_picture(p) and p.is_file()]
+
+
+def is_picture(path: PurePath) -> bool:
+    """Whether a name is that of a picture, and not hidden."""
+    return path.suffix.lower() in PICTURES and path.name[0] != "."
 
 
 class PictureSource(Source):
@@ -61,15 +66,18 @@ class PictureSource(Source):
 
     continuous = False
 
-    def __init__(self, name: str, files: list[Path]) -> None:
-        """Take ``files`` in their order; SourceError when not one of them can be read."""
+    def __init__(self, name: str, files: Sequence[PurePath], first: int = 0) -> None:
+        """Take ``files`` in their order; SourceError when not one of them can be read.
+
+        ``first`` is the index of the first one, where they are a part of a larger whole.
+        """
         self.name = name
         self.path = Path(name)
         self.length = len(files)
-        self._files = files
+        self._files, self._number = files, first
         self._bad: list[str] = []
         for start, file in enumerate(files):
-            image = read_picture(file)
+            image = self._image(file)
             if image is not None:
                 self._start, self._first = start, image
                 self.height, self.width = image.shape[:2]
@@ -80,7 +88,7 @@ class PictureSource(Source):
     def __iter__(self) -> Iterator[Frame]:
         yield self._frame(self._start, self._first)
         for index in range(self._start + 1, len(self._files)):
-            image = read_picture(self._files[index])
+            image = self._image(self._files[index])
             if image is None:
                 self._bad.append(self._files[index].name)
             else:
@@ -88,10 +96,17 @@ class PictureSource(Source):
         if self._bad:
             raise self._unreadable()
 
+    def _image(self, file: PurePath) -> Image | None:
+        """(H, W, 3) uint8 BGR; None where it cannot be read as a picture."""
+        try:
+            return decode_picture(Path(file).read_bytes())
+        except OSError:
+            return None
+
     def _frame(self, index: int, image: Image) -> Frame:
         # Pictures have no clock: one second each keeps time and index in step.
-        now, name = time.perf_counter(), self._files[index].name
-        return Frame(image, index, float(index), now, self.number, name)
+        now, name, count = time.perf_counter(), self._files[index].name, self._number + index
+        return Frame(image, count, float(count), now, self.number, name)
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -108,11 +123,3 @@ class PictureSource(Source):
             f"{bad} of {all_} pictures in '{self.name}' cannot be read ({listed}); "
             "replace or remove them."
         )
-
-
-def read_picture(file: Path) -> Image | None:
-    """Decode ``file`` to (H, W, 3) uint8 BGR; None where it cannot be read as a picture."""
-    try:
-        return decode_picture(file.read_bytes())
-    except OSError:
-        return None

@@ -1,0 +1,1 @@
+"""A whole corpus of videos and pictures, spread over processes and machines by Ray Data."""
