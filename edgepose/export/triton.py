@@ -49,6 +49,7 @@ class _Model:
     rows: int  # at most in a call; 0: a network of fixed shape
     inputs: dict[str, list[int]]
     outputs: dict[str, list[int]]
+    profiles: int = 0  # a plan's, of which Triton takes the one that fits
 
     def config(self, delay: int) -> str:
         """``config.pbtxt``; requests wait ``delay`` µs for company."""
@@ -56,7 +57,11 @@ class _Model:
         lines.append(f"max_batch_size: {self.rows}")
         lines += [_tensor("input", n, self.dtype, s, self.rows) for n, s in self.inputs.items()]
         lines += [_tensor("output", n, "float32", s, self.rows) for n, s in self.outputs.items()]
-        lines.append("instance_group [ { count: 1 kind: KIND_AUTO } ]")
+        group = "count: 1 kind: KIND_AUTO"
+        if self.profiles > 1:
+            names = ", ".join(f'"{number}"' for number in range(self.profiles))
+            group = f"count: 1 kind: KIND_GPU profile: [ {names} ]"
+        lines.append(f"instance_group [ {{ {group} }} ]")
         if self.rows:
             lines.append(f"dynamic_batching {{ max_queue_delay_microseconds: {delay} }}")
         return "\n".join(lines) + "\n"
@@ -135,16 +140,17 @@ def _planned(bundle: str, network: NetworkSpec, serving: Serving, folder: Path) 
     manifest = max(plain, key=lambda m: m.built)
     identity = manifest.identity
     inputs, outputs = _interface(network.path)
-    largest = identity.batch.most if identity.batch is not None else 0
+    batch = identity.batch or ()
     return _Model(
         f"{CASCADE}_{network.name}",
         folder / manifest.plan,
         cache.read(manifest),
         "tensorrt_plan",
         "float16" if identity.precision == "fp16" else "float32",
-        min(serving.persons, largest) * network.rows,
+        min(serving.persons, max(batch, default=0)) * network.rows,
         {name: [shape[0], *network.shape] for name, shape in inputs.items()},
         outputs,
+        len(batch),
     )
 
 

@@ -13,6 +13,8 @@ from edgepose.sources.source import Source, SourceOptions
 from edgepose.types import Image
 
 _MOST = 2**28  # bytes of one picture
+# What reading the heads of a made-up tar ends in, besides the errors that it is meant to.
+_HOSTILE = (ValueError, EOFError, OverflowError, RecursionError)
 
 
 def open_tar(text: str, _: SourceOptions) -> Source:
@@ -31,8 +33,8 @@ def tar_pictures(path: Path) -> list[PurePosixPath]:
     """
     try:
         with tarfile.open(path, "r:") as tar:
-            files = [PurePosixPath(member.name) for member in tar if member.isreg()]
-    except (tarfile.TarError, OSError) as error:
+            files = [PurePosixPath(m.name) for m in tar if m.isreg() and not m.issparse()]
+    except (tarfile.TarError, OSError, *_HOSTILE) as error:
         reason = getattr(error, "strerror", None) or error
         raise SourceError(
             f"The tar '{path}' cannot be read ({reason}); give a whole one, not compressed."
@@ -58,7 +60,7 @@ class TarSource(PictureSource):
             member = self._tar.getmember(str(file))
             stream = self._tar.extractfile(member) if member.size <= _MOST else None
             return None if stream is None else decode_picture(stream.read())
-        except (tarfile.TarError, OSError, KeyError):
+        except (tarfile.TarError, OSError, KeyError, *_HOSTILE):
             return None
 
     def close(self) -> None:

@@ -22,7 +22,6 @@ import edgepose
 from edgepose.bundle import Bundle
 from edgepose.engine.cache import Cache
 from edgepose.engine.manifest import FORMAT, EngineManifest, Identity
-from edgepose.engine.recipe import Batch
 from edgepose.errors import EngineError, OutputError
 from edgepose.export.triton import Serving, write_repository
 from tests.export.pretend_triton import FrameRequest, Repository, pb, read_config
@@ -140,7 +139,7 @@ def store(folder, flavour):
     cache = Cache(folder)
     with cache.lock(lambda: None):
         for network in Bundle().networks():
-            batch = None if network.fixed else Batch(1, 1, 8)
+            batch = None if network.fixed else (1, 4, 8)
             identity = Identity(
                 *(network.name, network.sha256, flavour, "10.13.3", ("sm86",), "13", "fp16"),
                 *(batch, (), 256),
@@ -160,6 +159,7 @@ def test_plans_in_place_of_onnx(tmp_path):
     assert stage.platform == "tensorrt_plan"
     assert stage.input[0].data_type == pb.TYPE_FP16
     assert stage.max_batch_size == 8  # the plan's own limit
+    assert list(stage.instance_group[0].profile) == ["0", "1", "2"]
     assert (tmp_path / "m/edgepose_stage1/1/model.plan").read_bytes() == b"plan of stage1"
     portrait = read_config(tmp_path / "m" / "edgepose_detector-portrait")
     assert list(portrait.input[0].dims) == [1, 3, 320, 224]
