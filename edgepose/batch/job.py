@@ -95,11 +95,12 @@ def _spread(
     try:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
+        worker: Any = ShardWorker  # Ray's types know a callable, not its class
         context.max_errored_blocks = -1  # a shard that cannot be done holds up no other
         rows = ray.data.from_items(
             [asdict(shard) for shard in todo], override_num_blocks=len(todo)
         ).map(
-            ShardWorker,
+            worker,
             fn_constructor_args=(settings,),
             concurrency=min(workers, len(todo)),
             num_cpus=1,
