@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepose.nv12 import NV12, as_bgr
 from edgepose.skeleton import Skeleton
 
 Float = NDArray[np.float32]
@@ -38,15 +39,15 @@ class Person:
 class Frame:
     """What a source yields.
 
-    ``image`` (H, W, 3) uint8 BGR; for a cascade on a device also an NV12 surface, or either in the
-    device's memory, see :class:`edgepose.crop.cuda.NV12`, if no sink looks at it. ``index`` counts
-    the source's frames from 0, so a dropped live frame leaves a gap. ``time`` is in seconds from
+    ``image`` (H, W, 3) uint8 BGR, or NV12 where a camera gives that; for a cascade on a device
+    either may lie in the device's memory, if no sink looks at it. ``index`` counts the source's
+    frames from 0, so a dropped live frame leaves a gap. ``time`` is in seconds from
     the start of the source, ``captured`` when the frame was there (``time.perf_counter()``).
     ``source`` is the number of its source in the run, ``name`` the file's name where the source is
     a folder or a picture. ``seconds`` holds what each step took so far.
     """
 
-    image: Image
+    image: Image | NV12
     index: int
     time: float
     captured: float
@@ -63,22 +64,28 @@ class Result:
     """One frame and the persons in it.
 
     ``frame`` (H, W, 3) uint8 BGR is the source's own picture, not a copy: several sinks may read
-    it, so nobody draws on it. ``index``, ``time``, ``captured``, ``source`` and ``name`` are the
-    frame's, see :class:`Frame`; ``seconds`` holds what each stage took.
+    it, so nobody draws on it. Where ``image`` is NV12 it is made when somebody asks. ``index``,
+    ``time``, ``captured``, ``source`` and ``name`` are the frame's, see :class:`Frame`; ``seconds``
+    holds what each stage took.
     """
 
     index: int
     time: float
-    frame: Image
+    image: Image | NV12
     people: list[Person]
     captured: float = 0.0
     seconds: dict[str, float] = field(default_factory=dict)
     name: str | None = None
     source: int = 0
 
+    @property
+    def frame(self) -> Image:
+        """(H, W, 3) uint8 BGR."""
+        return as_bgr(self.image)
+
     def __repr__(self) -> str:
         return (
-            f"Result({_shape(self.frame)}, index={self.index}, source={self.source}, "
+            f"Result({_shape(self.image)}, index={self.index}, source={self.source}, "
             f"people={len(self.people)})"
         )
 
@@ -168,7 +175,7 @@ class Poses:
         return f"Poses({len(self)} persons, {len(self.stages)} stages)"
 
 
-def _shape(image: Image) -> str:
+def _shape(image: Image | NV12) -> str:
     return " x ".join(map(str, image.shape[1::-1]))
 
 

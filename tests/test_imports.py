@@ -32,15 +32,15 @@ FLOORS = (
     ("sources", "output", "data"),
     ("geometry", "picture"),
     ("types", "files", "archive", "onnx_wire", "_core", "_cuda", "_host"),
-    ("skeleton",),
+    ("skeleton", "nv12"),
     ("foreign",),
     ("errors", "version"),
 )
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 # What a room may know at most, where that is less than all below it.
 ONLY = {
-    "sources": {"sources", "types", "errors", "picture", "version"},
-    "output": {"output", "types", "errors", "files", "geometry", "skeleton", "version"},
+    "sources": {"sources", "types", "errors", "picture", "version", "nv12"},
+    "output": {"output", "types", "errors", "files", "geometry", "skeleton", "version", "nv12"},
 }
 
 

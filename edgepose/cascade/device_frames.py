@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.crop.arrays import DeviceArray
-from edgepose.crop.surfaces import NV12, rows
+from edgepose.crop.surfaces import rows
 from edgepose.cuda.device import Device, Stream
+from edgepose.nv12 import NV12
 
 _ALIGNMENT = 256  # of a plane's beginning, bytes
 _PITCH = 16  # of its rows: a multiple of 4 reads words

@@ -18,6 +18,7 @@ from edgepose.cascade.pending import HostPending
 from edgepose.cascade.workers import Workers
 from edgepose.crop import crop, info
 from edgepose.geometry import denormalise, joint_boxes, refine, square_boxes
+from edgepose.nv12 import as_bgr
 from edgepose.skeleton import Skeleton
 from edgepose.types import Float, Frame, Image, Poses
 
@@ -61,7 +62,7 @@ class HostCascade:
         Waits only while more calls than stages are on their way. ValueError if a box is not finite
         or empty, or an index is none.
         """
-        call = self._call([frame.image for frame in frames], boxes, frame_index)
+        call = self._call([as_bgr(frame.image) for frame in frames], boxes, frame_index)
         if len(call.boxes):
             self._workers.put(call)
         return call

@@ -19,11 +19,12 @@ from edgepose.crop import _size
 from edgepose.crop.arrays import DeviceArray, Importer, Stream, check_shape, empty, stream_handle
 from edgepose.crop.native import device_count, module
 from edgepose.crop.normalisation import normalisation
-from edgepose.crop.surfaces import NV12, FrameTable, table_of
+from edgepose.crop.surfaces import FrameTable, surface, table_of
+from edgepose.nv12 import NV12
 
 __all__ = [
     "NV12", "BoundCrop", "DeviceArray", "FrameTable", "Stream", "bind", "crop", "device_count",
-    "empty",
+    "empty", "surface",
 ]  # fmt: skip
 
 

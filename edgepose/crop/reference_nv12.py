@@ -10,30 +10,16 @@ plane lies the border's colour, converted.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.crop.normalisation import Normalisation
 from edgepose.crop.reference import valid_boxes, weights
+from edgepose.nv12 import Standard, matrix
 
-Standard = Literal["bt601", "bt709"]
-
-_LUMA_SHARES: dict[Standard, tuple[float, float]] = {
-    "bt601": (0.299, 0.114),
-    "bt709": (0.2126, 0.0722),
-}
 _BLACK = np.array([16.0, 128.0, 128.0])
-
-
-def matrix(standard: Standard) -> NDArray[np.float64]:
-    """(3, 3): RGB in 8-bit levels is this times YUV less (16, 128, 128)."""
-    kr, kb = _LUMA_SHARES[standard]
-    kg = 1 - kr - kb
-    red, blue = 2 * (1 - kr), 2 * (1 - kb)
-    unscaled = [[1, 0, red], [1, -kb / kg * blue, -kr / kg * red], [1, blue, 0]]
-    return np.array(unscaled) * 255 / [219, 224, 224]
 
 
 def crop(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgepose.crop.arrays import DeviceArray, Importer, check_shape
 from edgepose.crop.native import module
-from edgepose.crop.reference_nv12 import Standard
+from edgepose.nv12 import NV12, Standard
 
 _BGR = 0
 _SOURCES: dict[Standard | None, int] = {None: _BGR, "bt601": 1, "bt709": 2}
@@ -29,57 +29,35 @@ ROW = np.dtype(
 with no pixels, whose crops are padding."""
 
 
-class NV12(NamedTuple):
-    """A decoder's surface.
+def surface(
+    pointer: int,
+    height: int,
+    width: int,
+    pitch: int,
+    *,
+    uv_pointer: int | None = None,
+    standard: Standard = "bt709",
+    owner: object = None,
+) -> NV12:
+    """Describe a decoder's surface by its address.
 
-    Attributes:
-        y: (H, W) uint8 device array, H and W even, rows at any distance.
-        uv: (H / 2, W / 2, 2) or (H / 2, W) uint8 device array, U and V interleaved.
-        standard: the colour matrix, "bt601" or "bt709", limited range.
+    Args:
+        pointer: device address of the plane Y.
+        height: of the plane Y, in rows.
+        width: of the plane Y, in pixels.
+        pitch: bytes from a row to the next, in both planes.
+        uv_pointer: device address of the plane UV; None: right below the plane Y.
+        standard: the colour matrix, "bt601" or "bt709".
+        owner: kept alive as long as the result is.
     """
-
-    y: Any
-    uv: Any
-    standard: Standard = "bt709"
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(H, W, 3): that of the picture it shows."""
-        height, width = self.y.shape[:2]
-        return height, width, 3
-
-    @classmethod
-    def from_surface(
-        cls,
-        pointer: int,
-        height: int,
-        width: int,
-        pitch: int,
-        *,
-        uv_pointer: int | None = None,
-        standard: Standard = "bt709",
-        owner: object = None,
-    ) -> NV12:
-        """Describe a surface by its address.
-
-        Args:
-            pointer: device address of the plane Y.
-            height: of the plane Y, in rows.
-            width: of the plane Y, in pixels.
-            pitch: bytes from a row to the next, in both planes.
-            uv_pointer: device address of the plane UV; None: right below the plane Y.
-            standard: see the class.
-            owner: kept alive as long as the result is.
-        """
-        if uv_pointer is None:
-            uv_pointer = pointer + height * pitch
-        return cls(
-            DeviceArray(pointer, (height, width), strides=(pitch, 1), owner=owner),
-            DeviceArray(
-                uv_pointer, (height // 2, width // 2, 2), strides=(pitch, 2, 1), owner=owner
-            ),
-            standard,
-        )
+    if uv_pointer is None:
+        uv_pointer = pointer + height * pitch
+    chroma = (height // 2, width // 2, 2)
+    return NV12(
+        DeviceArray(pointer, (height, width), strides=(pitch, 1), owner=owner),
+        DeviceArray(uv_pointer, chroma, strides=(pitch, 2, 1), owner=owner),
+        standard,
+    )
 
 
 class FrameTable(NamedTuple):

@@ -55,7 +55,7 @@ class CocoFile(Sink):
         assert self._images is not None
         assert self._people is not None
         self._count += 1
-        height, width = result.frame.shape[:2]
+        height, width = result.image.shape[:2]
         name = result.name or f"{self._names[result.source]}#{result.index}"
         image = {
             "id": self._count,

@@ -89,7 +89,7 @@ def plain(result: Result, size: tuple[int, int]) -> dict[str, Any]:
     }
     if result.name is not None:
         line["name"] = result.name
-    height, width = result.frame.shape[:2]
+    height, width = result.image.shape[:2]
     if size != (width, height):
         line["width"], line["height"] = width, height
     line["persons"] = [_person(p) for p in result.people]

@@ -70,7 +70,7 @@ class Outputs:
             elif worker.drawn and worker.alive and self._overlay is not None:
                 if drawn is None:
                     picture = self._overlay.draw(result.frame.copy(), result.people)
-                    drawn = replace(result, frame=picture)
+                    drawn = replace(result, image=picture)
                 given = drawn
             else:
                 given = result

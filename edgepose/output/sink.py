@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from edgepose.errors import OutputError
+from edgepose.nv12 import NV12
 from edgepose.types import Result, RunInfo
 
 
@@ -55,9 +56,9 @@ _NOTHING = np.zeros((1, 1, 1), np.uint8)
 
 def without_pixels(result: Result) -> Result:
     """``result`` with a frame of the same shape that takes no memory, so that it may wait long."""
-    return replace(result, frame=np.broadcast_to(_NOTHING, result.frame.shape))
+    return replace(result, image=np.broadcast_to(_NOTHING, result.image.shape))
 
 
 def has_pixels(result: Result) -> bool:
     """Whether the frame of ``result`` has content."""
-    return result.frame.strides[0] != 0
+    return isinstance(result.image, NV12) or result.image.strides[0] != 0

@@ -13,6 +13,7 @@ from edgepose.bundle import Bundle, DetectorSpec
 from edgepose.crop import crop
 from edgepose.errors import BundleError
 from edgepose.geometry import box_iou
+from edgepose.nv12 import NV12, as_bgr
 from edgepose.types import Float, Image
 
 Run = Callable[[NDArray[Any]], tuple[NDArray[Any], ...]]
@@ -59,12 +60,12 @@ def non_maximum_suppression(boxes: Float, scores: Float, iou: float) -> NDArray[
 class PersonDetector(Protocol):
     """Boxes and scores (n, 5) of the persons in a frame, best first."""
 
-    def __call__(self, frame: Image, /) -> Float:
+    def __call__(self, frame: Image | NV12, /) -> Float:
         """Detect."""
         ...
 
 
-def whole_frame(frame: Image) -> Float:
+def whole_frame(frame: Image | NV12) -> Float:
     """The full picture as the one person's box (1, 5), where nobody looks for persons.
 
     This is b⁰ of the paper's section 3.1 for pictures of one person.
@@ -166,13 +167,13 @@ class Detector(Decoding):
             iou=spec.iou,
         )
 
-    def __call__(self, frame: NDArray[np.uint8]) -> Float:
-        """Find persons in ``frame`` (H, W, 3) uint8 BGR.
+    def __call__(self, frame: Image | NV12) -> Float:
+        """Find persons in ``frame`` (H, W, 3) uint8 BGR, or NV12.
 
         Returns (P, 5) float32 ``x0, y0, x1, y1, score`` in frame pixels, cut to the frame, best
         first; P may be 0. Raises ValueError if ``frame`` is no such array.
         """
-        if frame.ndim != 3:
+        if len(frame.shape) != 3:
             raise ValueError(f"frame must have shape (H, W, 3), not {frame.shape}")
         height, width = frame.shape[:2]
         network, size = self.network, self.size
@@ -180,7 +181,7 @@ class Detector(Decoding):
             network, size = self.portrait, size[::-1]
         shown = letterbox(height, width, size)
         inputs = self._inputs[size]
-        crop(frame, shown[None], size, out=inputs, **self._colour)
+        crop(as_bgr(frame), shown[None], size, out=inputs, **self._colour)
         boxes, scores = network(inputs)[:2]
         found = to_frame(boxes[0], size, shown)
         return self.persons(found, scores[0], (height, width))

@@ -202,7 +202,7 @@ class Estimator:
                 Result(
                     index=frame.index,
                     time=frame.time,
-                    frame=frame.image,
+                    image=frame.image,
                     people=people,
                     captured=frame.captured,
                     seconds={**frame.seconds, **part.seconds, **poses.seconds, "track": track},

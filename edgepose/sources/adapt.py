@@ -9,6 +9,7 @@ from dataclasses import replace
 import cv2
 
 from edgepose.errors import SourceError
+from edgepose.nv12 import NV12, as_bgr
 from edgepose.sources.source import Source, SourceOptions
 from edgepose.types import Frame, Image, as_image
 
@@ -73,7 +74,7 @@ class Adapted(Source):
                     began += late if late > gap else 0.0
                     captured = began + at
                 yield replace(
-                    frame, image=self._fit(frame.image), index=index, time=at, captured=captured
+                    frame, image=self._fit(frame), index=index, time=at, captured=captured
                 )
                 # Not held here while the next one is read: a frame is megabytes.
                 del frame
@@ -84,9 +85,13 @@ class Adapted(Source):
             self._source = self._make()
             shift = last + gap
 
-    def _fit(self, image: Image) -> Image:
+    def _fit(self, frame: Frame) -> Image | NV12:
         size = self._options.size
-        if size is not None and (image.shape[1], image.shape[0]) != size:
+        scaled = size is not None and (frame.image.shape[1], frame.image.shape[0]) != size
+        if not scaled and self._turn is None:
+            return frame.image
+        image = as_bgr(frame.image)
+        if size is not None and scaled:
             smaller = size[0] < image.shape[1]
             how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
             image = as_image(cv2.resize(image, size, interpolation=how))

@@ -1,7 +1,8 @@
 """GStreamer pipelines and CSI cameras as sources, through PyGObject.
 
 OpenCV's wheels carry no GStreamer, so it is spoken to directly: the pipeline ends in an appsink
-that keeps the newest frame only.
+that keeps the newest frame only. NV12, which most cameras and decoders give, stays NV12: half the
+bytes, and the kernels read it; whoever needs BGR asks the frame for it. RGB stays as it is, as BGR.
 """
 
 from __future__ import annotations
@@ -15,28 +16,34 @@ from typing import Any
 import numpy as np
 
 from edgepose.errors import SourceError
+from edgepose.nv12 import NV12, Standard
 from edgepose.sources.source import Source, SourceOptions, redact
 from edgepose.types import Frame, Image, as_image
 
 _SINK = "appsink name=edgepose max-buffers=1 drop=true sync=false"
-_BGR = "videoconvert ! video/x-raw,format=BGR"
+# NV12's chroma needs even sides; of its ranges and matrices the kernels know two.
+_EVEN = "width=[2,32766,2],height=[2,32766,2]"
+_FRAMES = (
+    f'videoconvert ! capsfilter caps="video/x-raw,format=NV12,colorimetry={{bt601,bt709}},{_EVEN};'
+    'video/x-raw,format=BGR"'
+)
 _PATIENCE = 10.0
 _TEGRA = "/etc/nv_tegra_release"
 
 
 def pipeline_of(text: str) -> str:
-    """The whole pipeline for ``gst:…``: what the user wrote, frames as BGR, newest one kept."""
+    """The whole pipeline for ``gst:…``: what the user wrote, NV12 or BGR, newest frame kept."""
     written = text.removeprefix("gst:").strip().rstrip("!").strip()
     if not written:
         raise SourceError("'gst:' names no pipeline; write one, such as 'gst:v4l2src'.")
-    return f"{written} ! {_BGR} ! {_SINK}"
+    return f"{written} ! {_FRAMES} ! {_SINK}"
 
 
 def csi_pipeline(text: str, options: SourceOptions, *, tegra: bool) -> str:
     """The pipeline for ``csi://N``: NVIDIA's camera stack on a Jetson, libcamera elsewhere.
 
     It is asked for 1280 × 720 at 30 frames per second unless ``options`` say otherwise. On a Jetson
-    frames stay NV12 in device memory until its converter makes them BGRx.
+    its converter brings the frames, which stay NV12, from device memory.
     """
     number = text.removeprefix("csi://").strip("/") or "0"
     if not number.isdecimal():
@@ -48,9 +55,9 @@ def csi_pipeline(text: str, options: SourceOptions, *, tegra: bool) -> str:
         return (
             f"nvarguscamerasrc sensor-id={number} ! "
             f"video/x-raw(memory:NVMM),format=NV12,{size} ! "
-            f"nvvidconv ! video/x-raw,format=BGRx ! {_BGR} ! {_SINK}"
+            f"nvvidconv ! video/x-raw,format=NV12 ! {_FRAMES} ! {_SINK}"
         )
-    return f"libcamerasrc camera-index={number} ! video/x-raw,{size} ! {_BGR} ! {_SINK}"
+    return f"libcamerasrc camera-index={number} ! video/x-raw,{size} ! {_FRAMES} ! {_SINK}"
 
 
 def open_pipeline(text: str, _: SourceOptions) -> Source:
@@ -81,7 +88,8 @@ class GstSource(Source):
     def __init__(self, name: str, pipeline: str) -> None:
         """Run ``pipeline`` and wait for its first frame; SourceError says what GStreamer says."""
         self.name = name
-        self._gst = gst = _load()
+        self._gst, self._video = _load()
+        gst = self._gst
         try:
             self._pipeline = gst.parse_launch(pipeline)
         except Exception as error:  # noqa: BLE001 - GLib.Error, which exists only with PyGObject
@@ -111,7 +119,7 @@ class GstSource(Source):
         if not self._sink.get_property("eos"):
             raise SourceError(f"'{self.name}' gave no frame for {_PATIENCE:g} s.")
 
-    def _pull(self) -> Image | None:
+    def _pull(self) -> Image | NV12 | None:
         """The next frame, or None at the end, after an error, or when nothing comes."""
         until = time.monotonic() + _PATIENCE
         while time.monotonic() < until:
@@ -122,21 +130,31 @@ class GstSource(Source):
                 return None
         return None
 
-    def _image(self, sample: Any) -> Image:
+    def _image(self, sample: Any) -> Image | NV12:
         facts = sample.get_caps().get_structure(0)
         width, height = facts.get_value("width"), facts.get_value("height")
         known, top, bottom = facts.get_fraction("framerate")
         if known and top > 0 and self.fps is None:
             self.fps = top / bottom
+        info = self._video.VideoInfo.new_from_caps(sample.get_caps())
         buffer = sample.get_buffer()
         ok, mapped = buffer.map(self._gst.MapFlags.READ)
         if not ok:
             raise SourceError(f"'{self.name}' gives frames that cannot be read.")
         try:
-            # GStreamer's rows begin at multiples of four bytes.
-            stride = (3 * width + 3) & ~3
-            rows = np.frombuffer(mapped.data, np.uint8, stride * height).reshape(height, stride)
-            return as_image(rows[:, : 3 * width].reshape(height, width, 3).copy())
+            # Some elements lay their planes out in a way of their own, and say so.
+            told = self._video.buffer_get_video_meta(buffer) or info
+            data = np.frombuffer(mapped.data, np.uint8)
+            if facts.get_string("format") == "BGR":
+                rows = _plane(data, told, 0, height, 3 * width)
+                return as_image(rows.reshape(height, width, 3))
+            standard: Standard = "bt601" if facts.get_string("colorimetry") == "bt601" else "bt709"
+            chroma = _plane(data, told, 1, height // 2, width)
+            return NV12(
+                _plane(data, told, 0, height, width),
+                chroma.reshape(height // 2, width // 2, 2),
+                standard,
+            )
         finally:
             buffer.unmap(mapped)
 
@@ -156,13 +174,24 @@ class GstSource(Source):
         self._pipeline.set_state(self._gst.State.NULL)
 
 
-def _load() -> Any:
+def _plane(data: Image, layout: Any, plane: int, rows: int, row: int) -> Image:
+    """(rows, row) uint8: a copy of one plane of a buffer, whose memory goes back to its pool."""
+    offset, stride = layout.offset[plane], layout.stride[plane]
+    # The last row need not be padded.
+    size = (rows - 1) * stride + row
+    view = np.lib.stride_tricks.as_strided(data[offset:][:size], (rows, row), (stride, 1))
+    return as_image(view.copy())
+
+
+def _load() -> tuple[Any, Any]:
+    """GStreamer and its library for video."""
     try:
         import gi
 
         gi.require_version("Gst", "1.0")
         gi.require_version("GstApp", "1.0")
-        from gi.repository import Gst, GstApp  # noqa: F401
+        gi.require_version("GstVideo", "1.0")
+        from gi.repository import Gst, GstApp, GstVideo  # noqa: F401
     except (ImportError, ValueError):
         raise SourceError(
             "GStreamer cannot be used from this Python: sudo apt install python3-gi "
@@ -170,4 +199,4 @@ def _load() -> Any:
             "python3 -m venv --system-site-packages."
         ) from None
     Gst.init(None)
-    return Gst
+    return Gst, GstVideo

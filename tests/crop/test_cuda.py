@@ -144,10 +144,10 @@ def test_nv12_is_given_with_its_standard(gpu):
     for standard, source in (("bt601", 1), ("bt709", 2)):
         call(frames=cuda.NV12(Interface(y), Interface(uv), standard))
         assert gpu.calls[-1][0] == (source, [(y.ctypes.data, uv.ctypes.data, 8, 8, 4, 8)])
-    surface = cuda.NV12.from_surface(4096, 4, 8, 512)
+    surface = cuda.surface(4096, 4, 8, 512)
     call(frames=[surface, surface], frame_index=INDEX)
     assert gpu.calls[-1][0].rows == [(4096, 4096 + 4 * 512, 512, 512, 4, 8)] * 2
-    surface = cuda.NV12.from_surface(4096, 4, 8, 512, uv_pointer=9000, standard="bt601")
+    surface = cuda.surface(4096, 4, 8, 512, uv_pointer=9000, standard="bt601")
     call(frames=surface)
     assert gpu.calls[-1][0] == (1, [(4096, 9000, 512, 512, 4, 8)])
 

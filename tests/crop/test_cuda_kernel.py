@@ -203,7 +203,7 @@ def test_nv12_surface_in_one_piece(host):
     y, uv = surface[:48, :64], surface[48:, :64].reshape(24, 32, 2)
     boxes = upload(np.array([[3, 4, 50, 40]], np.float32))
     planes = cuda.NV12(upload(y), upload(uv))
-    pitched = cuda.NV12.from_surface(surface.ctypes.data, 48, 64, 80, owner=surface)
+    pitched = cuda.surface(surface.ctypes.data, 48, 64, 80, owner=surface)
     flat = cuda.NV12(upload(y), upload(surface[48:, :64]))
     expected = download(cuda.crop(planes, boxes, 20))
     for same in (pitched, flat):

@@ -15,12 +15,14 @@ import pytest
 
 import edgepose
 from edgepose.errors import SourceError
+from edgepose.nv12 import NV12, as_bgr
 from edgepose.sources import cameras
 from edgepose.sources.cameras import list_cameras
 from edgepose.sources.gstreamer import csi_pipeline
 from edgepose.sources.open import KINDS, Kind, explain_source, open_source
 from edgepose.sources.source import SourceOptions, redact
 from tests.conftest import write_clip
+from tests.rtsp import pictures_of
 
 
 @pytest.mark.parametrize(
@@ -200,13 +202,66 @@ def test_a_gstreamer_pipeline(monkeypatch, tmp_path):
         frames = list(source)
     assert 1 <= len(frames) <= 6  # the newest frame counts
     assert frames[0].image.shape == (240, 322, 3)
-    assert frames[0].image.min() > 250
+    assert as_bgr(frames[0].image).min() > 250
     with pytest.raises(SourceError, match="is no pipeline"):
         open_source("gst:nosuchelement ! fakesink")
     with pytest.raises(SourceError, match="cannot be read"):
         open_source("gst:filesrc location=/nonexistent ! decodebin")
     with pytest.raises(SourceError, match="names no pipeline"):
         open_source("gst:")
+
+
+def first_of(pipeline):
+    with open_source(f"gst:videotestsrc num-buffers=2 pattern=smpte ! {pipeline}") as source:
+        return next(iter(source)).image
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ImportWarning")
+@pytest.mark.parametrize("standard", ["bt601", "bt709"])
+def test_nv12_stays_nv12(monkeypatch, tmp_path, standard):
+    """At a width whose rows GStreamer pads; its own conversion says what colours are meant."""
+    gstreamer(monkeypatch, tmp_path)
+    size = "width=322,height=240,framerate=50/1"
+    given = f"video/x-raw,format=NV12,colorimetry={standard},{size}"
+    frame = first_of(given)
+    assert isinstance(frame, NV12)
+    assert (frame.standard, frame.shape, frame.y.shape) == (standard, (240, 322, 3), (240, 322))
+    assert frame.uv.shape == (120, 161, 2)
+    meant = first_of(f"{given} ! videoconvert ! video/x-raw,format=BGR")
+    assert isinstance(meant, np.ndarray)
+    # The chroma of the bars' edges and of the noise is spread in more than one way, and GStreamer
+    # makes white 253.
+    error = np.abs(frame.bgr.astype(int) - meant)[:150]
+    assert np.percentile(error, 95) <= 5
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ImportWarning")
+def test_what_is_not_nv12_of_the_kernels(monkeypatch, tmp_path):
+    """Full range, odd sides and RGB come as BGR."""
+    gstreamer(monkeypatch, tmp_path)
+    full = "format=NV12,colorimetry=1:4:0:0,width=64"
+    for caps in (full, "format=NV12,width=65", "format=BGRx,width=64"):
+        frame = first_of(f"video/x-raw,{caps},height=48")
+        assert isinstance(frame, np.ndarray), caps
+        assert frame[:20, :6].min() > 170  # the first bar is white
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ImportWarning")
+def test_poses_of_nv12_frames(monkeypatch, tmp_path, sample):
+    """The networks and whoever looks at the result are given BGR."""
+    gstreamer(monkeypatch, tmp_path)
+    pictures = pictures_of(sample, tmp_path / "shots", (360, 640), count=1)
+    pipeline = f'gst:multifilesrc location="{pictures}" loop=true caps="image/jpeg,framerate=10/1"'
+    nv12 = "videoconvert ! video/x-raw,format=NV12,colorimetry=bt601"
+    results = list(edgepose.stream(f"{pipeline} ! jpegdec ! {nv12}", max_frames=6, detect_every=1))
+    assert isinstance(results[-1].image, NV12)
+    assert len(results[-1].people) >= 1
+    with open_source(
+        f"{pipeline} ! jpegdec ! {nv12} ! videoconvert ! video/x-raw,format=BGR"
+    ) as own:
+        meant = next(iter(own)).image
+    error = np.abs(results[-1].frame.astype(int) - meant)
+    assert np.percentile(error, 95) <= 5
 
 
 @pytest.fixture
