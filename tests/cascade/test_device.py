@@ -20,10 +20,10 @@ from edgepose.cascade.device import DeviceCascade
 from edgepose.cascade.host import HostCascade
 from edgepose.crop import reference_nv12
 from edgepose.crop.normalisation import normalisation
-from edgepose.crop.surfaces import NV12
 from edgepose.cuda.host import HostDevice
 from edgepose.errors import BackendError
 from edgepose.geometry import denormalise, joint_boxes, refine, square_boxes
+from edgepose.nv12 import NV12
 from edgepose.skeleton import LSP14
 from edgepose.types import Frame
 from tests.cascade.made_up import SPECS, Smooth, crowd, made_up

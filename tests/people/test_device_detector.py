@@ -12,9 +12,9 @@ import edgepose
 from edgepose.backends import open_backend
 from edgepose.backends.host_device import HostDeviceBackend
 from edgepose.bundle import Bundle
-from edgepose.crop.surfaces import NV12
 from edgepose.cuda.host import HostDevice
 from edgepose.errors import BackendError
+from edgepose.nv12 import NV12
 from edgepose.people.detector import Detector
 from edgepose.people.device_detector import DeviceDetector
 from edgepose.people.estimator import Estimator
