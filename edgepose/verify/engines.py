@@ -18,6 +18,7 @@ from edgepose.cascade.host import HostCascade
 from edgepose.engine.convert import strongly_typed
 from edgepose.engine.manifest import Drift, Identity
 from edgepose.geometry import denormalise, torso_diameter
+from edgepose.nv12 import as_bgr
 from edgepose.people.detector import Detector
 from edgepose.sources.open import SAMPLE_BOX, open_source
 from edgepose.verify.emulate import Emulated
@@ -143,4 +144,4 @@ class _Loaded:
 def _sample() -> NDArray[np.uint8]:
     """First frame of the clip that ships."""
     with open_source("sample") as source:
-        return next(iter(source)).image
+        return as_bgr(next(iter(source)).image)
