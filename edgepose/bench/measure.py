@@ -22,6 +22,7 @@ from edgepose.crop.normalisation import normalisation
 from edgepose.cuda.driver import driver
 from edgepose.errors import BackendError, EdgeposeError
 from edgepose.geometry import box_iou, square_boxes
+from edgepose.nv12 import as_bgr
 from edgepose.sources.open import SAMPLE_BOX
 from edgepose.types import Float, Image, Result
 from edgepose.verify.golden import verify_golden
@@ -69,7 +70,7 @@ def measure(
     """
     effort, found = effort or Effort(), Measured()
     with open_source("sample") as source:
-        frame = next(iter(source)).image
+        frame = as_bgr(next(iter(source)).image)
     found.rows += _crop_rows(frame, effort, tell)
     for name in backends or BACKENDS:
         if name in ("tensorrt", "torch") and not driver().gpus:

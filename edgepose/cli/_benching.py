@@ -16,6 +16,7 @@ from edgepose.bench.peers import peer as time_peer
 from edgepose.bundle import Bundle
 from edgepose.errors import EdgeposeError
 from edgepose.files import STDOUT, check_writable, write_output
+from edgepose.nv12 import as_bgr
 from edgepose.sources.open import open_source
 from edgepose.version import __version__
 
@@ -49,7 +50,7 @@ def run(
     for name in peers:
         _tell(f"peer {name}")
         with open_source("sample") as source:
-            frame = next(iter(source)).image
+            frame = as_bgr(next(iter(source)).image)
         try:
             found.rows.append(time_peer(name, 1, frame, effort))
         except EdgeposeError as error:

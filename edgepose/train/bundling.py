@@ -13,6 +13,7 @@ from edgepose.crop import crop
 from edgepose.errors import DataError
 from edgepose.evaluate.metrics import calibration_error
 from edgepose.geometry import denormalise, joint_boxes, refine, square_boxes
+from edgepose.nv12 import as_bgr
 from edgepose.people.detector import NMS_IOU, THRESHOLD
 from edgepose.sources.open import SAMPLE_BOX, open_source
 from edgepose.train import calibrate
@@ -63,7 +64,7 @@ def write(run: Run) -> Path:
         np.full(len(p), len(people) / roots / len(p) ** 0.5, np.float32) for p in sets.values()
     ]
     weights = np.concatenate(share)
-    frame = next(iter(open_source("sample"))).image
+    frame = as_bgr(next(iter(open_source("sample"))).image)
     stages: list[StageExport] = []
     poses = sample = mass = None
     for number, recipe in enumerate(run.recipe.stages, 1):
