@@ -46,6 +46,11 @@ class Cascade(Protocol):
         ...
 
     @property
+    def lanes(self) -> int:
+        """How many calls stage 1 works on side by side; less than ``depth``."""
+        ...
+
+    @property
     def pace(self) -> float:
         """Seconds between calls of which none waits for the one before, by the newest calls."""
         ...

@@ -97,6 +97,11 @@ class DeviceCascade:
         return _SLOTS
 
     @property
+    def lanes(self) -> int:
+        """One: stages of two runs overlap as the device sees fit, but begin in turn."""
+        return 1
+
+    @property
     def pace(self) -> float:
         """Seconds between frames that the device can keep up with, by the newest runs."""
         return max(slot.seconds for slot in self._slots) / _SLOTS if self._slots else 0.0

@@ -1,6 +1,7 @@
 """The cascade of DeepPose (Toshev & Szegedy, CVPR 2014, section 3) over any backend.
 
-Every stage has a worker thread: while stage 2 looks at one frame, stage 1 looks at the next.
+Every stage has a worker: while stage 2 looks at one frame, stage 1 looks at the next. Where there
+are more cores than stages and the backend allows it, a stage looks at two frames at once.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from edgepose.nv12 import as_bgr
 from edgepose.skeleton import Skeleton
 from edgepose.types import Float, Frame, Image, Poses
 
+# The boxes of a frame come from as many frames before: persons move on meanwhile.
+_MOST_LANES = 2
+
 
 class HostCascade:
     """A bundle's stages on a backend: ``poses = cascade(frame, boxes)``."""
@@ -38,19 +42,25 @@ class HostCascade:
             (_First if number == 1 else _Refining)(number, spec, network, pixels, self.skeleton)
             for number, (spec, network) in enumerate(zip(self.specs, self.networks, strict=True), 1)
         ]
-        self._workers = Workers("stage", [stage.run for stage in self._stages])
+        self._lanes = min(_MOST_LANES, *(stage.at_once for stage in self._stages))
+        self._workers = Workers("stage", [stage.run for stage in self._stages], lanes=self._lanes)
         crops = f"crops on the CPU ({info().path})"
         self.description = f"{bundle.name} on {backend.name}, {backend.precision}, {crops}"
 
     @property
     def depth(self) -> int:
-        """How many calls keep every stage busy: one in each."""
-        return len(self._stages)
+        """How many calls keep every lane busy: one in each, one whose end is being looked at."""
+        return self._lanes * len(self._stages) + 1
+
+    @property
+    def lanes(self) -> int:
+        """How many calls a stage works on side by side."""
+        return self._lanes
 
     @property
     def pace(self) -> float:
-        """Seconds that the slowest stage has lately taken."""
-        return max(stage.seconds for stage in self._stages)
+        """Seconds between calls that the slowest stage can keep up with, by the newest."""
+        return max(stage.seconds for stage in self._stages) / self._lanes
 
     def submit(
         self, frames: Sequence[Frame], boxes: ArrayLike, frame_index: ArrayLike
@@ -100,14 +110,16 @@ class _Stage:
     ) -> None:
         self.name, self.spec, self.skeleton = f"stage {number}", spec, skeleton
         self._network, self._pixels = network, pixels
-        self._one_caller = threading.Lock()  # runtimes need not allow more
+        # Runtimes need not allow more than one caller.
+        self.at_once: int = getattr(network, "at_once", 1)
+        self._callers = threading.BoundedSemaphore(self.at_once)
         self.seconds = 0.0  # of a call, a running mean
 
     def run(self, call: HostPending) -> None:
         if call.error is not None:
             return
         try:
-            with self._one_caller:
+            with self._callers:
                 start = time.perf_counter()
                 estimate = self.estimate(call)
                 self.seconds += 0.2 * (time.perf_counter() - start - self.seconds)

@@ -19,9 +19,14 @@ class Workers(Generic[T]):
     item and end with :meth:`close`, or when nobody holds the workers any more.
     """
 
-    def __init__(self, name: str, steps: Sequence[Callable[[T], None]], waiting: int = 1) -> None:
-        """``waiting``: items that may wait before each step."""
-        self._name, self._steps = name, tuple(steps)
+    def __init__(
+        self, name: str, steps: Sequence[Callable[[T], None]], waiting: int = 1, lanes: int = 1
+    ) -> None:
+        """``waiting``: items that may wait before each step; ``lanes``: threads of each step.
+
+        With several lanes an item may overtake another.
+        """
+        self._name, self._steps, self._lanes = name, tuple(steps), lanes
         self._inboxes: list[Inbox[T]] = [queue.Queue(waiting) for _ in self._steps]
         self._started = threading.Lock()
         self._threads: list[threading.Thread] = []
@@ -54,17 +59,28 @@ class Workers(Generic[T]):
             following = [*self._inboxes[1:], None]
             for number, work in enumerate(zip(self._steps, self._inboxes, following, strict=True)):
                 name = f"edgepose-{self._name}-{number + 1}"
-                thread = threading.Thread(target=_work, args=work, name=name, daemon=True)
-                thread.start()
-                self._threads.append(thread)
+                lanes = [None] * self._lanes
+                for _ in range(self._lanes):
+                    thread = threading.Thread(
+                        target=_work, args=(*work, lanes), name=name, daemon=True
+                    )
+                    thread.start()
+                    self._threads.append(thread)
 
 
-def _work(step: Callable[[T], None], inbox: Inbox[T], following: Inbox[T] | None) -> None:
+def _work(
+    step: Callable[[T], None], inbox: Inbox[T], following: Inbox[T] | None, lanes: list[None]
+) -> None:
+    """``lanes``: one entry for each thread of the step that goes on."""
     while (item := inbox.get()) is not None:
         step(item)
         if following is not None:
             following.put(item)
         # A frame is megabytes: it must not live on while the next one is waited for.
         del item
-    if following is not None:
+    # The word to end goes from lane to lane; the last one tells the next step.
+    lanes.pop()
+    if lanes:
+        inbox.put(None)
+    elif following is not None:
         following.put(None)

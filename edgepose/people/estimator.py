@@ -41,8 +41,9 @@ class Estimator:
     """A memory per source, and the boxes of all frames at hand in one cascade call.
 
     Steps overlap, as many as the cascade is deep: the boxes of a frame come from stage 1's estimate
-    of the frame before, moved on, and the detector's boxes are taken up ``depth`` steps later, so
-    that nobody waits for the last stage or the detector unless nobody is being followed.
+    of the frame ``lanes`` before it, moved on, and the detector's boxes are taken up ``depth``
+    steps later, so that nobody waits for the last stage or the detector unless nobody is being
+    followed.
 
     With ``exact``, what a frame's boxes depend on is fixed: everything up to ``depth`` frames
     before it, never more because somebody was faster, so that files give the same numbers in every
@@ -140,17 +141,22 @@ class Estimator:
         self.wake()
 
     def _preview(self) -> None:
-        """Stage 1 of the newest step says where its persons are: the next boxes go on from there.
+        """Stage 1 of an earlier step says where its persons were: the next boxes go on from there.
 
-        If the step is finished already, the last stage has said so, and better.
+        It is the newest step that leaves no lane of stage 1 idle. If it is finished already, the
+        last stage has said so, and better.
         """
-        if not self._flying or self._flying[-1].pending is None:
+        lanes = self._cascade.lanes
+        if len(self._flying) < lanes:
             return
-        step = self._flying[-1]
-        assert step.pending is not None
+        step = self._flying[-lanes]
+        if step.pending is None:
+            return
         joints, scores = step.pending.stage(1)
         for part in step.parts:
-            self._memory(part).preview(joints[part.rows], scores[part.rows], part.size)
+            self._memory(part).preview(
+                part.frame.time, joints[part.rows], scores[part.rows], part.size
+            )
 
     def _look(self, parts: list[_Part]) -> None:
         """Send the detector on its way, and take what it has found before."""

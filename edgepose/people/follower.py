@@ -51,8 +51,8 @@ class Memory(Protocol):
         """
         ...
 
-    def preview(self, joints: Float, scores: Float, size: Size) -> None:
-        """Stage 1's joints (P, k, 2) and scores (P, k) for the newest proposal."""
+    def preview(self, time: float, joints: Float, scores: Float, size: Size) -> None:
+        """Stage 1's joints (P, k, 2) and scores (P, k) for the proposal of ``time``."""
         ...
 
     def update(self, time: float, joints: Float, scores: Float, size: Size) -> list[Person]:
@@ -100,9 +100,9 @@ class Follower:
         """See :meth:`Tracker.propose`."""
         return self._tracker.propose(time, found)
 
-    def preview(self, joints: Float, scores: Float, size: Size) -> None:
+    def preview(self, time: float, joints: Float, scores: Float, size: Size) -> None:
         """See :meth:`Tracker.preview`."""
-        self._tracker.preview(joints, scores, size)
+        self._tracker.preview(time, joints, scores, size)
 
     def update(self, time: float, joints: Float, scores: Float, size: Size) -> list[Person]:
         """See :meth:`Tracker.update`; joints are smoothed, which the next boxes do not see."""
@@ -144,7 +144,7 @@ class Stills:
         self._asked.append(boxes)
         return np.ascontiguousarray(boxes[:, :4])
 
-    def preview(self, joints: Float, scores: Float, size: Size) -> None:
+    def preview(self, time: float, joints: Float, scores: Float, size: Size) -> None:
         """The next picture has nothing to do with this one."""
 
     def update(self, time: float, joints: Float, scores: Float, size: Size) -> list[Person]:

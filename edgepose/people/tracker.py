@@ -3,7 +3,7 @@
 Between two runs of the detector a person's box comes from the person's newest pose. The tracker
 holds no picture and calls no network: ``propose`` says which boxes to estimate, ``update`` takes
 the poses that came of it. Several proposals may be under way: ``preview`` takes a first estimate
-for the newest one, ``update`` belongs to the oldest, and ``detected`` to a frame that may be past.
+for one of them, ``update`` belongs to the oldest, and ``detected`` to a frame that may be past.
 """
 
 from __future__ import annotations
@@ -87,13 +87,13 @@ class Tracker:
             return np.zeros((0, 4), np.float32)
         return np.stack([t.predicted(time) for t in asked])
 
-    def preview(self, joints: Float, scores: Float, size: tuple[int, int]) -> None:
-        """A first estimate for the newest proposal, from which the next one may go on.
+    def preview(self, time: float, joints: Float, scores: Float, size: tuple[int, int]) -> None:
+        """A first estimate for the proposal of ``time``, from which the next one may go on.
 
         Shapes as of :meth:`update`. It moves boxes and nothing else: who is shown, lost or found is
         said by :meth:`update` alone.
         """
-        time, asked = self._asked[-1]
+        asked = next((tracks for at, tracks in self._asked if at == time), [])
         if not asked:
             return
         boxes, limbs = person_boxes(joints), limb_lengths(joints, self._limbs)

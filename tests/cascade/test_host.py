@@ -224,7 +224,7 @@ class Gates:
             self.inside.add(name)
             self.log.append((name, frozenset(self.inside)))
             assert self.gates[name].acquire(timeout=10)
-            self.inside.remove(name)
+            self.inside.discard(name)
             if self.fails:
                 raise ZeroDivisionError("in the network")
             return network(crops)
@@ -312,7 +312,7 @@ def test_workers_end_when_nobody_holds_the_cascade(frame):
     cascade = HostCascade(made_up(2), Smooth())
     pending = cascade.submit(frames_of(frame), BOXES, np.zeros(3, np.int64))
     assert len(pending.result()) == 3
-    assert cascade.depth == 2
+    assert cascade.depth == 3
     assert cascade.pace > 0
     own = set(stage_threads()) - others
     assert len(own) == 2
@@ -329,3 +329,53 @@ def test_a_closed_cascade_takes_nothing_more(frame):
     cascade.close()
     with pytest.raises(RuntimeError, match="have been closed"):
         cascade.submit(frames_of(frame), BOXES, np.zeros(3, np.int64))
+
+
+class Wide(Gates):
+    """As :class:`Gates`, but a network may be called twice at once."""
+
+    def load(self, bundle, name):
+        gated = super().load(bundle, name)
+        gated.at_once = 4
+        return gated
+
+
+def test_two_lanes_estimate_two_frames_at_once(frame):
+    gates = Wide()
+    cascade = HostCascade(made_up(2), gates)
+    assert (cascade.lanes, cascade.depth) == (2, 5)
+    index = np.zeros(1, np.int64)
+    sent = [cascade.submit(frames_of(frame), BOXES[:1], index) for _ in range(2)]
+    deadline = time.monotonic() + 10
+    while len(gates.log) < 2 and time.monotonic() < deadline:
+        time.sleep(0.001)
+    # Neither was let go: both are inside.
+    assert [name for name, _ in gates.log] == ["stage1", "stage1"]
+    for gate in gates.gates.values():
+        gate.release(9)
+    first, second = (pending.result().joints for pending in sent)
+    np.testing.assert_array_equal(first, second)
+    cascade.close()
+    assert not stage_threads()
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_lanes_end_whether_or_not_they_were_used(frame, used):
+    gates = Wide()
+    for gate in gates.gates.values():
+        gate.release(99)
+    cascade = HostCascade(made_up(2), gates)
+    if used:
+        cascade.submit(frames_of(frame), BOXES, np.zeros(3, np.int64)).result()
+    cascade.close()
+    assert not stage_threads()
+
+
+def test_threads_share_a_batch_and_give_the_same(two_stages):
+    rng = np.random.default_rng(0)
+    one, three = (open_backend("onnxruntime", threads) for threads in (1, 3))
+    for spec in two_stages.networks()[:2]:
+        batch = rng.normal(size=(5 * spec.rows, *spec.shape)).astype(np.float32)
+        alone, shared = one.load(two_stages, spec.name), three.load(two_stages, spec.name)
+        for a, b in zip(alone(batch), shared(batch), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-4)

@@ -311,7 +311,7 @@ def test_a_first_estimate_moves_the_next_box_and_nothing_else():
         feed(tracker, n / 30, [[430, 300, 570, 700, 0.9]] if n == 0 else None, [joints])
     (before,) = tracker.propose(5 / 30)
     moved, scores = joints[None] + np.float32((40, 0)), np.full((1, 17), 0.8, np.float32)
-    tracker.preview(moved, scores, (1920, 1080))
+    tracker.preview(5 / 30, moved, scores, (1920, 1080))
     (after,) = tracker.propose(6 / 30)
     np.testing.assert_allclose(after - before, [40, 0, 40, 0], atol=1)
     # What the last stage says of both frames comes later, in their order.
@@ -322,7 +322,7 @@ def test_a_first_estimate_moves_the_next_box_and_nothing_else():
     # A poor or wild first estimate moves nothing.
     for wild, score in ((joints + 900, 0.8), (joints * 0.2, 0.8), (joints + 40, 0.1)):
         tracker.propose(7 / 30)
-        tracker.preview(wild[None].astype(np.float32), np.full((1, 17), score), (1920, 1080))
+        tracker.preview(7 / 30, wild[None].astype(np.float32), np.full((1, 17), score), (1920, 1080))
         (box,) = tracker.propose(8 / 30)
         np.testing.assert_allclose(box, before, atol=12)
 
