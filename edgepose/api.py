@@ -28,7 +28,7 @@ from edgepose.runner.lifecycle import Patience
 from edgepose.runner.pipeline import Pipeline
 from edgepose.runner.policy import parse_policy
 from edgepose.sources.open import open_source
-from edgepose.sources.source import Source
+from edgepose.sources.source import Source, SourceOptions
 from edgepose.types import Result
 from edgepose.verify.golden import verify_golden
 
@@ -179,7 +179,7 @@ def stream(
     listed = source if isinstance(source, Sequence) and not isinstance(source, str) else [source]
     rule = parse_policy(policy)
     with contextlib.ExitStack() as stack:
-        feeds = [_feed(one, number, stack) for number, one in enumerate(listed)]
+        feeds = open_feeds(listed, stack)
         model = Bundle(bundle)
         cascade = load(model, backend, threads)
         stack.callback(cascade.close)
@@ -204,14 +204,25 @@ def stream(
                     stack.pop_all()
 
 
-def _feed(source: Spec | Source, number: int, stack: contextlib.ExitStack) -> Feed:
-    """``source`` opened, if it is not, and closed with ``stack`` then."""
-    if isinstance(source, Source):
-        return Feed(source)
-    again = functools.partial(open_source, source, number=number)
-    feed = Feed(again(), again)
-    stack.callback(feed.source.close)
-    return feed
+def open_feeds(
+    sources: Sequence[Spec | Source],
+    stack: contextlib.ExitStack,
+    options: SourceOptions | None = None,
+) -> list[Feed]:
+    """Sources as a pipeline takes them; those that are not open yet are opened.
+
+    What is opened here is closed with ``stack``, and opened again the same way when it is lost.
+    SourceError if one cannot be opened.
+    """
+    feeds = []
+    for number, source in enumerate(sources):
+        if isinstance(source, Source):
+            feeds.append(Feed(source))
+            continue
+        again = functools.partial(open_source, source, options, number=number)
+        feeds.append(Feed(again(), again))
+        stack.callback(feeds[-1].source.close)
+    return feeds
 
 
 async def astream(

@@ -1,4 +1,4 @@
-"""One run of ``edgepose-build``; its report also serves a runner that builds on first use."""
+"""One run of ``edgepose-build``."""
 
 from __future__ import annotations
 
@@ -10,24 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Table
 
-from edgepose.bundle import Bundle, NetworkSpec
+from edgepose.bundle import Bundle
+from edgepose.cli._build_report import Live, drifts, list_engines, say, summary
 from edgepose.cuda.driver import driver
 from edgepose.engine.build import BuiltEngine, engines
 from edgepose.engine.cache import Cache, default_folder
 from edgepose.engine.convert import strongly_typed
 from edgepose.engine.flavour import open_flavour
-from edgepose.engine.manifest import Drift
-from edgepose.engine.progress import BuildProgress
 from edgepose.engine.recipe import (
     EngineRecipe,
     NetworkRecipe,
     Precision,
     parse_batch,
     read_engine_recipe,
-    written,
 )
 from edgepose.engine.request import Request, choose_targets
 from edgepose.errors import EngineError
@@ -81,13 +77,13 @@ def run(options: Options) -> None:
     cache = Cache(options.out or default_folder())
     _check(options)
     if options.list:
-        _list(console, cache)
+        list_engines(console, cache)
         return
     with Live(Console(stderr=True, highlight=False)) as report:
         if options.clean:
             with cache.lock(lambda: report.waiting(cache.folder)):
                 count = cache.clean()
-            _say(console, f"removed {count} engine{'' if count == 1 else 's'} from {cache.folder}")
+            say(console, f"removed {count} engine{'' if count == 1 else 's'} from {cache.folder}")
             return
         bundle = Bundle(options.bundle)
         recipe = _recipe(options, [n.name for n in bundle.networks()])
@@ -99,7 +95,7 @@ def run(options: Options) -> None:
             _inspect(request, options.inspect, cache, report)
             return
         here = found.gpus[0].target if found.gpus else ""
-        _say(
+        say(
             console,
             f"{bundle.name}: {flavour.name} {flavour.version} for {', '.join(targets)}, "
             f"{found.gpus[0].name if here else 'no GPU here'}, engines in {cache.folder}",
@@ -119,11 +115,11 @@ def run(options: Options) -> None:
             check=check,
             recheck=True,
         )
-    console.print(_summary(made))
+    console.print(summary(made))
     if check is not None:
-        console.print(_drifts(made, check.whole))
+        console.print(drifts(made, check.whole))
         if here not in targets:
-            _say(
+            say(
                 console,
                 "The engines themselves were not run: there is no GPU for them here. The drift is "
                 "that of the networks they were built from, every layer rounded.",
@@ -206,107 +202,3 @@ def _nodes(engine: BuiltEngine) -> list[dict[str, str]]:
         {"name": n.name, "operator": n.op_type, "type": kinds.get(n.output[0], "")}
         for n in graph.node
     ]
-
-
-class Live:
-    """Shows builds as they go on, on a terminal as a bar with elapsed and estimated time."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f} %  {task.fields[times]}"),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._task: Any = None
-
-    def __enter__(self) -> Live:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def waiting(self, folder: Path) -> None:
-        """Another process builds in that folder."""
-        _say(self._console, f"Another build is using {folder}; waiting for it to end.")
-
-    def note(self, sentence: str) -> None:
-        """Why an engine that is there cannot be used."""
-        _say(self._console, sentence)
-
-    def building(self, network: NetworkSpec, tracker: BuildProgress) -> None:
-        """Move the bar."""
-        left = tracker.remaining
-        times = f"{tracker.elapsed:.0f} s, " + (f"about {left:.0f} s left" if left else "…")
-        if self._task is None:
-            if not self._console.is_terminal:
-                _say(self._console, f"building {network.name} …")
-            self._task = self._progress.add_task(f"building {network.name}", total=1.0, times=times)
-        self._progress.update(self._task, completed=tracker.fraction, times=times)
-
-    def built(self, network: NetworkSpec) -> None:
-        """Take the bar away."""
-        if self._task is not None:
-            self._progress.remove_task(self._task)
-            self._task = None
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, soft_wrap=True, markup=False)
-
-
-def _summary(made: Sequence[BuiltEngine]) -> Table:
-    table = Table("network", "precision", "persons", box=None, header_style="dim")
-    for heading in ("MB", "seconds"):
-        table.add_column(heading, justify="right")
-    table.add_column("")
-    for engine in made:
-        manifest, identity = engine.manifest, engine.manifest.identity
-        table.add_row(
-            engine.network.name,
-            identity.precision,
-            written(identity.batch) if identity.batch else "fixed",
-            f"{manifest.bytes / 1e6:.1f}",
-            f"{manifest.seconds:.1f}",
-            "built" if engine.fresh else f"there since {manifest.built[:10]}",
-        )
-    return table
-
-
-def _drifts(made: Sequence[BuiltEngine], whole: Drift | None) -> Table:
-    table = Table("drift", box=None, header_style="dim")
-    for heading in ("of the crop's side", "pixels at 220", "score"):
-        table.add_column(heading, justify="right")
-    rows = [(e.network.name, e.manifest.drift) for e in made] + [("end to end", whole)]
-    for name, drift in rows:
-        if drift is not None:
-            table.add_row(name, f"{drift.points:.2g}", f"{drift.pixels:.3f}", f"{drift.scores:.2g}")
-    return table
-
-
-def _list(console: Console, cache: Cache) -> None:
-    """Every engine of the folder and whether its plan is whole."""
-    found = cache.manifests()
-    if not found:
-        _say(console, f"no engines in {cache.folder}")
-        return
-    for path, manifest in found:
-        if isinstance(manifest, EngineError):
-            _say(console, f"{path.stem}: its manifest is damaged")
-            continue
-        identity = manifest.identity
-        facts = [
-            manifest.bundle,
-            f"{identity.flavour} {identity.version}",
-            " ".join(identity.targets),
-            identity.precision,
-            f"{written(identity.batch)} persons" if identity.batch else "fixed shape",
-            f"{manifest.bytes / 1e6:.1f} MB",
-        ]
-        if not cache.whole(manifest):
-            facts.append("its plan is damaged")
-        _say(console, f"{path.stem}: {', '.join(facts)}")

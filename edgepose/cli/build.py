@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from edgepose.cli import _common
+from edgepose.cli import _common, _options
 
 _WHAT = "What is built"
 _WHERE = "Where engines lie"
@@ -34,7 +34,7 @@ class PrecisionChoice(str, Enum):
 def command(
     bundle: Annotated[
         Path | None,
-        typer.Argument(metavar="[BUNDLE]", help="The model's folder; default: the one that ships."),
+        typer.Argument(metavar="[BUNDLE]", help=_options.BUNDLE),
     ] = None,
     target: Annotated[
         str,
@@ -67,9 +67,7 @@ def command(
     ] = None,
     recipe: Annotated[
         Path | None,
-        typer.Option(
-            help="An engine recipe, such as **engines/default.toml**.", rich_help_panel=_WHAT
-        ),
+        _options.recipe("An engine recipe, such as **engines/default.toml**.", _WHAT),
     ] = None,
     workspace: Annotated[
         int | None,
@@ -100,11 +98,7 @@ def command(
     ] = False,
     no_build: Annotated[
         bool,
-        typer.Option(
-            "--no-build",
-            help="Only see whether the engines are there and whole.",
-            rich_help_panel=_LOOK,
-        ),
+        _options.no_build("Only see whether the engines are there and whole.", _LOOK),
     ] = False,
     list_: Annotated[
         bool,

@@ -7,13 +7,11 @@ from typing import Annotated
 
 import typer
 
-from edgepose.cli import _common
+from edgepose.cli import _common, _options
 
 
 def command(
-    bundle: Annotated[
-        Path | None, typer.Option(help="The model's folder; default: the one that ships.")
-    ] = None,
+    bundle: Annotated[Path | None, _options.bundle()] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print the findings as JSON, on one line.")
     ] = False,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from edgepose.cli import _common
+from edgepose.cli import _common, _options
 
 
 class Boxes(str, Enum):
@@ -77,10 +77,8 @@ def command(
     oks: Annotated[
         bool, typer.Option("--oks", help="COCO's AP, for bundles of its 17 joints.")
     ] = False,
-    bundle: Annotated[
-        Path | None, typer.Option(help="The model's folder; default: the one that ships.")
-    ] = None,
-    backend: Annotated[str, typer.Option(help="What runs the networks.")] = "auto",
+    bundle: Annotated[Path | None, _options.bundle()] = None,
+    backend: Annotated[str, _options.backend()] = "auto",
     threads: Annotated[
         int | None,
         typer.Option(min=1, help="Threads for a network; default: all cores, at most 4."),

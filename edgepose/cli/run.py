@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import enum
-import functools
-import inspect
-from collections.abc import Callable
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgepose.cli import _common, _config
+from edgepose.cli import _common, _config, _options
 from edgepose.cli import _log as _logging
-from edgepose.output.open import KINDS
 
 if TYPE_CHECKING:
     from edgepose.runner.policy import DropPolicy
@@ -31,7 +26,7 @@ class _Log(str, enum.Enum):
     json = "json"
 
 
-class Boxes(str, Enum):
+class Boxes(str, enum.Enum):
     """Where the persons' boxes come from."""
 
     detect = "detect"
@@ -121,13 +116,8 @@ def follow(
             rich_help_panel=_WHERE,
         ),
     ] = None,
-    bundle: Annotated[
-        Path | None,
-        typer.Option(help="The model's folder; default: the one that ships.", rich_help_panel=_HOW),
-    ] = None,
-    backend: Annotated[
-        str, typer.Option(help="What runs the networks.", rich_help_panel=_HOW)
-    ] = "auto",
+    bundle: Annotated[Path | None, _options.bundle(_HOW)] = None,
+    backend: Annotated[str, _options.backend(_HOW)] = "auto",
     threads: Annotated[
         int | None,
         typer.Option(
@@ -138,17 +128,11 @@ def follow(
     ] = None,
     recipe: Annotated[
         Path | None,
-        typer.Option(
-            help="With **--backend tensorrt**: how engines are built.", rich_help_panel=_HOW
-        ),
+        _options.recipe("With **--backend tensorrt**: how engines are built.", _HOW),
     ] = None,
     no_build: Annotated[
         bool,
-        typer.Option(
-            "--no-build",
-            help="With **--backend tensorrt**: stop if an engine is missing.",
-            rich_help_panel=_HOW,
-        ),
+        _options.no_build("With **--backend tensorrt**: stop if an engine is missing.", _HOW),
     ] = False,
     boxes: Annotated[
         Boxes,
@@ -248,32 +232,7 @@ def follow(
         raise typer.Exit(_common.INTERRUPTED)
 
 
-def with_outputs(command: Callable[..., None]) -> Callable[..., None]:
-    """``command`` with an option for every row of the table of outputs in place of its keywords."""
-    signature = inspect.signature(command, eval_str=True)
-    fixed = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    options = []
-    for name, kind in KINDS.items():
-        flag = f"--{name}"
-        what = typer.Option(flag, metavar=kind.metavar, help=kind.help, rich_help_panel=_OUT)
-        hint = Annotated[bool, what] if kind.metavar is None else Annotated[str | None, what]
-        default = False if kind.metavar is None else None
-        options.append(
-            inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint
-            )
-        )
-
-    @functools.wraps(command)
-    def extended(**given: Any) -> None:
-        command(**given)
-
-    whole = signature.replace(parameters=[*fixed, *options])
-    extended.__signature__ = whole  # type: ignore[attr-defined]
-    return extended
-
-
-command = with_outputs(follow)
+command = _options.with_outputs(follow, _OUT)
 
 
 def _sources(sources: list[str], cameras: list[int]) -> list[str | int]:
@@ -289,15 +248,9 @@ def _sources(sources: list[str], cameras: list[int]) -> list[str | int]:
 def _wanted(
     size: str | None, fps: float | None, rotate: int, loop: bool, live: bool
 ) -> SourceOptions:
-    from edgepose.errors import SourceError
-    from edgepose.sources.source import SourceOptions
+    from edgepose.sources.source import SourceOptions, parse_size
 
-    asked = None
-    if size is not None:
-        width, _, height = size.lower().partition("x")
-        if not (width.isdecimal() and height.isdecimal() and int(width) * int(height)):
-            raise SourceError(f"'{size}' is no size; give WIDTHxHEIGHT, such as 1280x720.")
-        asked = (int(width), int(height))
+    asked = None if size is None else parse_size(size)
     return SourceOptions(asked, fps, rotate, loop, live)
 
 

@@ -102,6 +102,18 @@ class Pipeline:
             if capture.error is not None:
                 raise capture.error
 
+    @property
+    def expected(self) -> int | None:
+        """How many results there will be, where somebody knows."""
+        total = 0
+        for capture in self.captures:
+            source = capture.source
+            known = [n for n in (source.length, self._max_frames) if n is not None]
+            if source.live or not known:
+                return None
+            total += min(known)
+        return total
+
     def observe(self) -> None:
         """Bring what the statistics say of the sources up to date."""
         for capture, own in zip(self.captures, self.stats.sources, strict=True):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgepose.errors import SourceError
 from edgepose.types import Frame, SourceInfo
 
 
@@ -26,6 +27,14 @@ class SourceOptions:
     rotate: int = 0
     loop: bool = False
     live: bool = False
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """``WIDTHxHEIGHT``, in pixels; SourceError with a sentence for anything else."""
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) * int(height)):
+        raise SourceError(f"'{text}' is no size; give WIDTHxHEIGHT, such as 1280x720.")
+    return int(width), int(height)
 
 
 class Source(ABC):

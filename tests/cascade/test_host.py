@@ -341,7 +341,7 @@ class Wide(Gates):
 
 
 def test_two_lanes_estimate_two_frames_at_once(frame):
-    gates = Wide()
+    gates, others = Wide(), set(stage_threads())
     cascade = HostCascade(made_up(2), gates)
     assert (cascade.lanes, cascade.depth) == (2, 5)
     index = np.zeros(1, np.int64)
@@ -356,19 +356,19 @@ def test_two_lanes_estimate_two_frames_at_once(frame):
     first, second = (pending.result().joints for pending in sent)
     np.testing.assert_array_equal(first, second)
     cascade.close()
-    assert not stage_threads()
+    assert set(stage_threads()) <= others
 
 
 @pytest.mark.parametrize("used", [False, True])
 def test_lanes_end_whether_or_not_they_were_used(frame, used):
-    gates = Wide()
+    gates, others = Wide(), set(stage_threads())
     for gate in gates.gates.values():
         gate.release(99)
     cascade = HostCascade(made_up(2), gates)
     if used:
         cascade.submit(frames_of(frame), BOXES, np.zeros(3, np.int64)).result()
     cascade.close()
-    assert not stage_threads()
+    assert set(stage_threads()) <= others
 
 
 def test_threads_share_a_batch_and_give_the_same(two_stages):
