@@ -16,92 +16,67 @@ from __future__ import annotations
 import os
 import re
 import statistics
-import subprocess
 import sys
 from importlib import resources
 from pathlib import Path
 
+from benchmarks.runs import (
+    BEFORE,
+    PRESENT,
+    ROUNDS,
+    SHIPPED,
+    Run,
+    edgepose_run,
+    finish,
+    machine,
+    start,
+)
 from tests.rtsp import RtspCamera, need_rtsp, pictures_of
 
 CLIP = str(resources.files("edgepose") / "assets" / "sample.mp4")
 PEERS = Path(__file__).parent / "peers"
-ROUNDS = int(os.environ.get("EDGEPOSE_ROUNDS", "5"))
-PRESENT = str(Path(__file__).parents[1])
-BEFORE = os.environ.get("EDGEPOSE_BEFORE")
 
-
+ONE = ("--max-persons", "1")
 PAIRS = (
     ("edgepose-run", "before"),
+    ("edgepose-run", "before, its own bundle"),
     ("the same, one person", "before, one person"),
+    ("the same, one person", "before, one person, its own bundle"),
     ("two clips in one process", "two clips, two processes"),
+    ("edgepose-run", "MediaPipe Pose full"),
 )
 
 
-def start(command: list[str], package: str = PRESENT) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": package}
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
-    )
-
-
-def finish(process: subprocess.Popen[str]) -> tuple[str, float]:
-    """Output of a process and its peak resident memory in MB."""
-    assert process.stdout is not None
-    with process:
-        text = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, process.args
-    return text, usage.ru_maxrss / 1024
-
-
-def measured(command: list[str]) -> tuple[str, float]:
-    return finish(start(command))
-
-
-def edgepose_run(
-    folder: Path, *options: str, package: str = PRESENT, processes: int = 1, sources: int = 1
-) -> tuple[int, float, float]:
-    """Frames with persons, frames a second and MB of all processes, each over ``sources`` clips."""
-    running, outs = [], []
-    for number in range(processes):
-        outs.append(folder / f"poses{number}.jsonl")
-        program = [sys.executable, "-m", "edgepose.cli.run", "--json", str(outs[-1])]
-        program += ["--source", "sample"] * sources
-        running.append(start([*program, *options], package))
-    done = [finish(process) for process in running]
-    rates = [re.search(r"([\d.]+) FPS", text) for text, _ in done]
-    fps = sum(float(rate[1]) for rate in rates if rate)
-    lines = [line for out in outs for line in out.read_text().splitlines()[1:]]
-    found = sum('"persons":[]' not in line for line in lines)
-    return found, fps, sum(memory for _, memory in done)
-
-
-def peer(python: str, script: str) -> tuple[int, float, float]:
-    text, memory = measured([python, str(PEERS / script), CLIP])
-    found, fps = text.split()
-    return int(found), float(fps), memory
+def peer(python: str, script: str) -> Run:
+    done = finish(start([python, str(PEERS / script), CLIP]))
+    found, fps = done.text.split()
+    return Run(int(found), float(fps), done.memory, done.cpu)
 
 
 def test_run_beside_peers(benchmark, tmp_path, capsys) -> None:
     contestants = {
         "edgepose-run": lambda: edgepose_run(tmp_path),
-        "the same, one person": lambda: edgepose_run(tmp_path, "--max-persons", "1"),
-        "two clips in one process": lambda: edgepose_run(tmp_path, sources=2),
-        "two clips, two processes": lambda: edgepose_run(tmp_path, processes=2),
+        "the same, one person": lambda: edgepose_run(tmp_path, *ONE),
+        "two clips in one process": lambda: edgepose_run(tmp_path, sources=[["sample"] * 2]),
+        "two clips, two processes": lambda: edgepose_run(tmp_path, sources=[["sample"]] * 2),
         "OpenCV, decoding only": lambda: peer(sys.executable, "decode.py"),
     }
     if BEFORE is not None:
+        # The same weights, and those that it came with.
+        same, package = ("--bundle", SHIPPED), str(BEFORE)
         contestants |= {
-            "before": lambda: edgepose_run(tmp_path, package=str(BEFORE)),
-            "before, one person": lambda: edgepose_run(
-                tmp_path, "--max-persons", "1", package=str(BEFORE)
+            "before": lambda: edgepose_run(tmp_path, *same, package=package),
+            "before, its own bundle": lambda: edgepose_run(tmp_path, package=package),
+            "before, one person": lambda: edgepose_run(tmp_path, *same, *ONE, package=package),
+            "before, one person, its own bundle": lambda: edgepose_run(
+                tmp_path, *ONE, package=package
             ),
         }
     if "EDGEPOSE_PEERS" in os.environ:
         python = os.environ["EDGEPOSE_PEERS"]
         contestants["MediaPipe Pose full"] = lambda: peer(python, "mediapipe_pose.py")
-    runs: dict[str, list[tuple[int, float, float]]] = {name: [] for name in contestants}
+    benchmark.extra_info["machine"] = machine()
+    runs: dict[str, list[Run]] = {name: [] for name in contestants}
 
     def once() -> None:
         for name, contestant in contestants.items():
@@ -111,21 +86,17 @@ def test_run_beside_peers(benchmark, tmp_path, capsys) -> None:
     with capsys.disabled():
         print()
         for name, results in runs.items():
-            found, fps, memory = (statistics.median(c) for c in zip(*results[1:], strict=True))
-            ratio = statistics.median(
-                ours[1] / other[1]
-                for ours, other in zip(runs["edgepose-run"][1:], results[1:], strict=True)
-            )
-            benchmark.extra_info[name] = {"fps": fps, "MB": memory, "frames": found}
-            print(f"{name:24} {fps:7.1f} FPS {memory:6.0f} MB   ours is {ratio:.2f} x")
+            found, fps, memory, cpu = (statistics.median(c) for c in zip(*results[1:], strict=True))
+            benchmark.extra_info[name] = {"fps": fps, "MB": memory, "frames": found, "cpu s": cpu}
+            print(f"{name:36} {fps:7.1f} FPS {memory:6.0f} MB {cpu:6.2f} s CPU")
         for ours, other in PAIRS:
             if other in runs:
                 pairs = zip(runs[ours][1:], runs[other][1:], strict=True)
-                ratio = statistics.median(a[1] / b[1] for a, b in pairs)
+                ratio = statistics.median(a.fps / b.fps for a, b in pairs)
                 benchmark.extra_info[f"{ours} / {other}"] = ratio
                 print(f"{ours} is {ratio:.2f} x {other}")
-    assert all(found >= 95 for found, _, _ in runs["edgepose-run"])
-    assert all(found >= 190 for found, _, _ in runs["two clips in one process"])
+    assert all(run.found >= 95 for run in runs["edgepose-run"])
+    assert all(run.found >= 190 for run in runs["two clips in one process"])
 
 
 def test_live_age(benchmark, tmp_path, capsys) -> None:
@@ -136,8 +107,8 @@ def test_live_age(benchmark, tmp_path, capsys) -> None:
     ages: dict[str, list[tuple[float, float]]] = {name: [] for name in packages}
 
     def age(url: str, package: str) -> tuple[float, float]:
-        program = [sys.executable, "-m", "edgepose.cli.run", "--source", url]
-        text, _ = finish(start([*program, "--max-frames", "150"], package))
+        program = [sys.executable, "-m", "edgepose.cli.run", "--source", url, "--bundle", SHIPPED]
+        text = finish(start([*program, "--max-frames", "150"], package)).text
         row = re.search(r"^frame age +([\d.]+) +[\d.]+ +([\d.]+)", text, re.MULTILINE)
         assert row, text
         return float(row[1]), float(row[2])
@@ -155,4 +126,5 @@ def test_live_age(benchmark, tmp_path, capsys) -> None:
             p50, p99 = (statistics.median(column) for column in zip(*rows[1:], strict=True))
             benchmark.extra_info[name] = {"p50 ms": p50, "p99 ms": p99}
             print(f"frame age, {name:8} p50 {p50:6.1f} ms   p99 {p99:6.1f} ms")
+    benchmark.extra_info["machine"] = machine()
     assert all(p99 > 0 for rows in ages.values() for _, p99 in rows)
