@@ -322,7 +322,9 @@ def test_a_first_estimate_moves_the_next_box_and_nothing_else():
     # A poor or wild first estimate moves nothing.
     for wild, score in ((joints + 900, 0.8), (joints * 0.2, 0.8), (joints + 40, 0.1)):
         tracker.propose(7 / 30)
-        tracker.preview(7 / 30, wild[None].astype(np.float32), np.full((1, 17), score), (1920, 1080))
+        tracker.preview(
+            7 / 30, wild[None].astype(np.float32), np.full((1, 17), score), (1920, 1080)
+        )
         (box,) = tracker.propose(8 / 30)
         np.testing.assert_allclose(box, before, atol=12)
 
