@@ -63,7 +63,7 @@ def test_a_file_that_is_no_network(tmp_path, name, content):
         path.write_bytes(content)
     with pytest.raises(BackendError, match=f"^{name} cannot load .*network.onnx"):
         open_backend(name, 1).load(
-            SimpleNamespace(network=lambda _: SimpleNamespace(path=path)), "x"
+            SimpleNamespace(network=lambda _: SimpleNamespace(path=path, rows=1)), "x"
         )
 
 
