@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from docs.site.reference import programs, reference
 from edgepose import cli
+from tests.pages import FENCE, fences
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -28,16 +29,6 @@ SYSTEM = {"sudo", "git", "cd", "export", ".", "tegrastats", "docker", "podman"}
 RECIPES = {path.stem for path in (ROOT / "edgepose" / "train" / "recipes").glob("*.toml")}
 APP = cli.app()
 WHOLE = get_command(APP)
-
-
-FENCE = re.compile(r"^( *)```([\w-]*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
-
-
-def fences(page, language):
-    """The fenced blocks of a page in one language, indented ones too, without their indent."""
-    for indent, its, text in FENCE.findall(page.read_text()):
-        if its == language:
-            yield re.sub(rf"^{indent}", "", text, flags=re.MULTILINE)
 
 
 def lines(page):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
@@ -25,7 +26,7 @@ from edgepose.skeleton import COCO17
 from edgepose.types import Result, RunInfo, SourceInfo
 from tests.browser import Browser
 from tests.conftest import front_person
-from tests.test_docs import programs
+from tests.pages import fences
 
 SOURCES = (SourceInfo("hall", 320, 240, 30.0, live=True), SourceInfo("gate", 240, 320, live=True))
 STATUS = [
@@ -151,7 +152,7 @@ def test_poses_over_a_web_socket_are_the_lines_of_jsonl(running):
 
 
 def test_the_program_in_the_documentation_reads_them(running):
-    client = programs("integrate.md")[-1]
+    client = list(fences(Path(__file__).parents[2] / "docs" / "integrate.md", "python"))[-1]
     command = [sys.executable, "-c", client, running.host]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         lines = [process.stdout.readline() for _ in range(4)]
