@@ -72,7 +72,8 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m mypy.stubtest --allowlist .stubtest --ignore-unused-allowlist \
+	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml \
+		--allowlist .stubtest --ignore-unused-allowlist \
 		edgepose._core $(if $(wildcard edgepose/_host.*.so),edgepose._host) \
 		$(if $(wildcard edgepose/_cuda.*.so),edgepose._cuda)
 	$(BIN)/clang-format --dry-run --Werror csrc/* tests/crop/*.cpp

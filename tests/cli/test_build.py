@@ -80,7 +80,7 @@ def built(one_stage, tmp_path_factory) -> Path:
     prelude = "sys.modules['torch'] = None"
     done = build(one_stage, *TARGET, "--out", folder, "--verify", prelude=prelude)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"stage1 +fp16 +1:1:5 +\d+\.\d +\d+\.\d +built", done.stdout)
+    assert re.search(r"stage1 +fp16 +1:2:4:8 +\d+\.\d +\d+\.\d +built", done.stdout)
     assert re.search(r"end to end +\S+ +0\.[0-4]\d* ", done.stdout)  # within the recipe's limit
     assert "The engines themselves were not run" in done.stdout
     return folder
@@ -126,7 +126,9 @@ def test_rebuild_replaces_it(one_stage, engines):
 def test_list_inspect_and_clean(one_stage, engines):
     done = build("--list", "--out", engines)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"stage1-\w+: .*tensorrt-rtx 1\.7\S+, sm86, fp16, 1:1:5 persons", done.stdout)
+    assert re.search(
+        r"stage1-\w+: .*tensorrt-rtx 1\.7\S+, sm86, fp16, 1:2:4:8 persons", done.stdout
+    )
     done = build(one_stage, *TARGET, "--inspect", "stage1", "--out", engines)
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)
@@ -177,8 +179,11 @@ def test_options_and_recipe(one_stage, tmp_path):
 
 
 def test_too_much_drift_is_refused(one_stage, tmp_path):
-    """bfloat16 has eight bits: too few for the default limits."""
+    """bfloat16 has eight bits: too few for narrow limits."""
+    recipe = tmp_path / "narrow.toml"
+    recipe.write_text("[limits]\npixels = 0.1\n")
     options = (*TARGET, "--out", tmp_path / "e", "--precision", "bf16", "--verify")
+    options += ("--recipe", recipe)
     text = sentence(build(one_stage, *options))
     assert "the bf16 engine of stage1 is refused: joints drift by" in text
     assert "try --precision fp16 or fp32" in text
@@ -272,7 +277,7 @@ def scribble(folder: Path) -> None:
 
 
 def newer(folder: Path) -> None:
-    manifest(folder).write_text(manifest(folder).read_text().replace('"format": 1', '"format": 2'))
+    manifest(folder).write_text(manifest(folder).read_text().replace('"format": 2', '"format": 3'))
 
 
 @pytest.mark.parametrize(
@@ -282,7 +287,7 @@ def newer(folder: Path) -> None:
         (flip, r"is damaged: its SHA-256 is \w+…, its manifest says"),
         (lose, r"cannot read engine .*No such file"),
         (scribble, r"engine manifest .* is damaged \("),
-        (newer, r"has format 2, newer than 1"),
+        (newer, r"has format 3, this edgepose reads format 2"),
     ],
 )
 def test_a_damaged_engine(one_stage, engines, spoil, says):

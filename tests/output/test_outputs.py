@@ -222,9 +222,9 @@ def test_a_new_sink_is_one_file_and_one_line(tmp_path, monkeypatch):
     outputs.write(result(0, [front_person((5, 5, 50, 45))] * 3))
     outputs.close()
     assert (tmp_path / "persons").read_text() == "3"
-    from edgepose.cli import run as program
+    from edgepose.cli import _options, run
 
-    options = program.with_outputs(program.follow).__signature__.parameters
+    options = _options.with_outputs(run.follow, "Outputs").__signature__.parameters
     assert "count" in options
 
 
