@@ -9,7 +9,6 @@ result against the reference, which runs on one thread. The JSON holds the machi
 from __future__ import annotations
 
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -19,15 +18,17 @@ import numpy as np
 import pytest
 
 import edgepose
+from benchmarks.runs import machine
 from edgepose.backends import BACKENDS, default_threads, open_backend
 from edgepose.bundle import Bundle
 from edgepose.cascade.host import HostCascade
-from edgepose.crop import crop, info
+from edgepose.crop import crop
 from edgepose.errors import BackendError
 from edgepose.geometry import joint_boxes, square_boxes
 from edgepose.types import Frame
 
 PERSONS = (1, 4, 16)
+STAGES = range(1, len(Bundle().manifest.stages) + 1)
 BOX = np.array([230, 310, 575, 1180], np.float32)  # the man in the first frame
 ROUNDS = 5
 
@@ -59,24 +60,13 @@ def cascade_on(backend: str, threads: int | None = None) -> HostCascade:
         pytest.skip(f"{backend}: {error}")
 
 
-def machine() -> dict[str, object]:
-    with open("/proc/cpuinfo") as lines:
-        models = {line.split(":")[1].strip() for line in lines if line.startswith("model name")}
-    return {
-        "cpu": sorted(models) or platform.processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "system": platform.platform(),
-        "crop": info().path,
-    }
-
-
 @pytest.fixture(autouse=True)
 def described(benchmark) -> None:
     benchmark.extra_info["machine"] = machine()
 
 
 @pytest.mark.parametrize("persons", PERSONS)
-@pytest.mark.parametrize("stage", [1, 2])
+@pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("backend", sorted(BACKENDS))
 def test_stage(benchmark, frame, backend, stage, persons):
     """One network alone, on crops that are there."""
@@ -101,7 +91,7 @@ def crops_for(cascade: HostCascade, frame: np.ndarray, stage: int, persons: int)
 
 
 @pytest.mark.parametrize("persons", PERSONS)
-@pytest.mark.parametrize("stage", [1, 2])
+@pytest.mark.parametrize("stage", STAGES)
 def test_crop(benchmark, frame, stage, persons):
     """The crops of one stage, one thread."""
     cascade = cascade_on("onnxruntime", 1)

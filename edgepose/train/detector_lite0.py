@@ -6,9 +6,9 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from edgepose.train.detector_loss import STRIDES, grid
+from edgepose.train.detector_net import DetectorNet, enlarge
 from edgepose.train.networks import Lite0, conv_bn
 
 _PRIOR_SCORE = 0.01  # of an untrained network: almost every point is background
@@ -23,7 +23,7 @@ def _separable(channels: int, stride: int = 1) -> nn.Sequential:
     )
 
 
-class Lite0Detector(nn.Module):
+class Lite0Detector(DetectorNet):
     """EfficientNet-Lite0 to stride 16, a small feature pyramid and one light head per level.
 
     The last of the backbone's stride-16 blocks is left out: a tenth of the time, hardly missed.
@@ -64,27 +64,12 @@ class Lite0Detector(nn.Module):
         """(B, 3, H, W) to score logits (B, N), boxes (B, N, 4) and points (N, 2), pixels."""
         _, c8, c16 = self.backbone(x)
         p32 = self.coarse(self.down(c16))
-        p16 = self.smooth16(self.lateral16(c16) + _enlarge(p32))
-        p8 = self.smooth8(self.lateral8(c8) + _enlarge(p16))
+        p16 = self.smooth16(self.lateral16(c16) + enlarge(p32))
+        p8 = self.smooth8(self.lateral8(c8) + enlarge(p16))
         maps = [head(p).flatten(2) for head, p in zip(self.heads, (p8, p16, p32), strict=True)]
         y = torch.cat(maps, 2).transpose(1, 2).float()
         points, strides = grid(x.shape[-2], x.shape[-1], 0.5, x.device)
         return y[..., 0], boxes_at(points, strides, y[..., 1:]), points
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Detect: (B, 3, H, W) normalised RGB, sides multiples of 32, to boxes and scores.
-
-        Returns boxes (B, N, 4) ``x0, y0, x1, y1`` in input pixels and scores (B, N) in [0, 1]; in
-        training mode what :meth:`raw` gives.
-        """
-        if self.training:
-            return self.raw(x)
-        logits, boxes, _ = self.raw(x)
-        return boxes, logits.sigmoid()
-
-
-def _enlarge(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
 def _logit(p: float) -> float:

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from edgepose.errors import DataError
 from edgepose.train.detector_loss import STRIDES, grid
+from edgepose.train.detector_net import DetectorNet, enlarge
 
 # How RTMDet takes its pixels (BGR), and how a bundle gives them (RGB, 127 and 128).
 _THEIR_MEAN, _THEIR_STD = (103.53, 116.28, 123.675), (57.375, 57.12, 58.395)
@@ -119,7 +120,7 @@ class _Head(nn.Module):
         return torch.cat((self.score(x), self.distance(x)), 1).flatten(2)
 
 
-class NanoDetector(nn.Module):
+class NanoDetector(DetectorNet):
     """RTMDet-nano for persons. Stem and stages to stride 8 keep their weights in training.
 
     There lie three quarters of the pixels; and without batch norms large steps lose the start.
@@ -148,8 +149,8 @@ class NanoDetector(nn.Module):
             at8 = self.to8(x)
         at16 = self.to16(at8)
         top = self.reduce32(self.to32(at16))
-        middle = self.reduce16(self.down16(torch.cat((_enlarge(top), at16), 1)))
-        fine = self.down8(torch.cat((_enlarge(middle), at8), 1))
+        middle = self.reduce16(self.down16(torch.cat((enlarge(top), at16), 1)))
+        fine = self.down8(torch.cat((enlarge(middle), at8), 1))
         middle = self.up16(torch.cat((self.shrink8(fine), middle), 1))
         coarse = self.up32(torch.cat((self.shrink16(middle), top), 1))
         levels = zip(self.narrow, self.heads, (fine, middle, coarse), strict=True)
@@ -159,17 +160,6 @@ class NanoDetector(nn.Module):
         reach = y[..., 1:] * strides
         boxes = torch.cat((points - reach[..., :2], points + reach[..., 2:]), -1)
         return y[..., 0], boxes, points
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Detect: (B, 3, H, W) normalised RGB, sides multiples of 32, to boxes and scores.
-
-        Returns boxes (B, N, 4) ``x0, y0, x1, y1`` in input pixels and scores (B, N) in [0, 1]; in
-        training mode what :meth:`raw` gives.
-        """
-        if self.training:
-            return self.raw(x)
-        logits, boxes, _ = self.raw(x)
-        return boxes, logits.sigmoid()
 
     def load_onnx(self, path: Path) -> None:
         """Copy the weights of RTMDet-nano's ONNX file, or of a bundle's ``detector.onnx``.
@@ -223,7 +213,3 @@ def _take_our_pixels(stem: nn.Conv2d) -> None:
     cast(Tensor, stem.bias).add_((stem.weight * shift).sum((1, 2, 3)))
     stem.weight.mul_((_OUR_STD / std)[None, :, None, None])
     stem.weight.copy_(stem.weight.flip(1))
-
-
-def _enlarge(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2.0, mode="nearest")
