@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import os
@@ -233,6 +232,8 @@ async def astream(
     Results are waited for on a thread, so that the loop stays free. Leaving it early ends the run;
     use ``contextlib.aclosing`` where that must not wait for the garbage collector.
     """
+    import asyncio  # 40 ms of a small machine's time, which most programs can do without
+
     results = stream(source, **options)
     loop = asyncio.get_running_loop()
     # One thread: what is under way there ends before the stream is closed.

@@ -28,7 +28,7 @@ def centre_and_size(boxes: ArrayLike) -> tuple[Float, Float]:
 def boxes_around(centres: ArrayLike, sizes: ArrayLike) -> Float:
     """Inverse of :func:`centre_and_size`; sizes (..., 2), or (..., 1) for squares; pixels."""
     c, half = np.asarray(centres, np.float32), np.asarray(sizes, np.float32) / 2
-    return np.concatenate(np.broadcast_arrays(c - half, c + half), axis=-1)
+    return np.concatenate((c - half, c + half), axis=-1)
 
 
 def normalise(points: ArrayLike, boxes: ArrayLike) -> Float:

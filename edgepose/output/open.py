@@ -81,7 +81,6 @@ KINDS: dict[str, Kind] = {
         "Show a live page in the browser, with metrics for Prometheus. Only this machine can see "
         "it unless HOST says otherwise; then a token is needed, which is printed, or taken from "
         "EDGEPOSE_TOKEN.",
-        drawn=True,
     ),
 }
 

@@ -39,15 +39,15 @@ class Motion:
 
     def update(self, centre: Float, passed: float, size: float) -> None:
         """The person is at ``centre`` (2,), ``passed`` > 0 seconds after the last time."""
-        t = np.float32(passed)
-        step = np.eye(4, dtype=np.float32)
-        step[0, 2] = step[1, 3] = t
+        t = passed
+        step = [[1, 0, t, 0], [0, 1, 0, t], [0, 0, 1, 0], [0, 0, 0, 1]]
         # White noise on the acceleration, integrated once and twice.
-        push = np.array([[t * t / 2, 0], [0, t * t / 2], [t, 0], [0, t]], np.float32)
-        self._filter.transitionMatrix = step
-        self._filter.processNoiseCov = (push @ push.T) * np.float32((_ACCELERATION * size) ** 2)
-        self._filter.measurementNoiseCov = np.eye(2, dtype=np.float32) * np.float32(
-            (_NOISE * size) ** 2
-        )
+        a = (_ACCELERATION * size) ** 2
+        p, q, r = a * t**4 / 4, a * t**3 / 2, a * t**2
+        push = [[p, 0, q, 0], [0, p, 0, q], [q, 0, r, 0], [0, q, 0, r]]
+        n = (_NOISE * size) ** 2
+        self._filter.transitionMatrix = np.array(step, np.float32)
+        self._filter.processNoiseCov = np.array(push, np.float32)
+        self._filter.measurementNoiseCov = np.array([[n, 0], [0, n]], np.float32)
         self._filter.predict()
         self._filter.correct(np.asarray(centre, np.float32).reshape(2, 1))

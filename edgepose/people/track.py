@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -73,12 +74,14 @@ class Track:
     @property
     def length(self) -> float:
         """Of the box's longer side, pixels."""
-        return max(1.0, float(np.max(self.box[2:] - self.box[:2])))
+        x0, y0, x1, y1 = self.box.tolist()
+        return float(max(1.0, x1 - x0, y1 - y0))
 
     @property
     def diagonal(self) -> float:
         """Of the box, pixels."""
-        return max(1.0, float(np.hypot(*(self.box[2:] - self.box[:2]))))
+        x0, y0, x1, y1 = self.box.tolist()
+        return max(1.0, math.hypot(x1 - x0, y1 - y0))
 
     def predicted(self, time: float) -> Float:
         """Box at ``time``, moved on for half a second at most."""
@@ -86,8 +89,8 @@ class Track:
         if self.ahead is not None and seen < self.ahead[0] <= time:
             seen, box = self.ahead
         passed = min(max(time - seen, 0.0), 0.5)
-        move = self.motion.velocity * np.float32(passed)
-        return np.asarray(box + np.concatenate((move, move)), np.float32)
+        x, y = (self.motion.velocity * np.float32(passed)).tolist()
+        return box + np.array([x, y, x, y], np.float32)
 
     def begin_again(self, time: float, box: Float) -> None:
         """Go on from a detection: what the poses said before does not count."""
@@ -109,11 +112,12 @@ class Track:
 
     def heads_out(self, size: tuple[int, int]) -> bool:
         """Whether the person is cut by an edge and moves across it."""
-        x, y = self.motion.velocity / np.float32(self.length)
-        near = 0.02 * max(size)
-        left = self.box[0] < near and x < -_PACE
-        right = self.box[2] > size[0] - near and x > _PACE
-        return bool(left or right or (self.box[1] < near and y < -_PACE))
+        x, y = self.motion.velocity.tolist()
+        x0, y0, x1, _ = self.box.tolist()
+        near, pace = 0.02 * max(size), _PACE * self.length
+        left = x0 < near and x < -pace
+        right = x1 > size[0] - near and x > pace
+        return bool(left or right or (y0 < near and y < -pace))
 
     def follow(self, time: float, box: Float, joints: Float, limbs: Float) -> None:
         """Take a good pose: its box, ``joints`` (k, 2) and lengths of ``limbs`` (m,)."""
@@ -139,21 +143,28 @@ def plausible(track: Track, time: float, box: Float, limbs: Float, size: tuple[i
     lengths that they had: a cascade always gives a pose, also of a person who has walked out of the
     picture, and then it shrinks onto whatever is left.
     """
-    area = float((box[2] - box[0]) * (box[3] - box[1]))
-    wide = min(float(box[2]), size[0]) - max(float(box[0]), 0.0)
-    high = min(float(box[3]), size[1]) - max(float(box[1]), 0.0)
+    x0, y0, x1, y1 = box.tolist()
+    area = (x1 - x0) * (y1 - y0)
+    wide, high = min(x1, size[0]) - max(x0, 0.0), min(y1, size[1]) - max(y0, 0.0)
     if area <= 0 or wide <= 0 or high <= 0 or wide * high < 0.2 * area:
         return False
     if track.joints is None or track.limbs is None:
         return True
-    if not 0.5 < float(np.max(box[2:] - box[:2])) / track.length < 2.0:
+    length = track.length
+    if not 0.5 < max(x1 - x0, y1 - y0) / length < 2.0:
         return False
-    ratio = float(np.median(limbs / np.maximum(track.limbs, 1)))
-    if not 0.6 < ratio < 1.7:
+    if len(limbs) and not 0.6 < _median(limbs / np.maximum(track.limbs, 1)) < 1.7:
         return False
-    expected = track.predicted(time)
-    off = float(np.hypot(*((box[:2] + box[2:]) - (expected[:2] + expected[2:])))) / 2
-    return off < (0.25 + 2 * max(time - track.seen, 0.0)) * track.length
+    left, top, right, bottom = track.predicted(time).tolist()
+    off = math.hypot(x0 + x1 - left - right, y0 + y1 - top - bottom) / 2
+    return off < (0.25 + 2 * max(time - track.seen, 0.0)) * length
+
+
+def _median(values: np.ndarray) -> float:
+    """As ``np.median``, whose first call imports numpy.ma: 0.1 s on a small machine."""
+    ordered = np.sort(values).tolist()
+    middle = len(ordered) // 2
+    return float(ordered[middle] + ordered[~middle]) / 2
 
 
 def limb_lengths(joints: Float, limbs: np.ndarray) -> Float:

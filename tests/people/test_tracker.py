@@ -1,3 +1,4 @@
+import dataclasses
 import time
 
 import numpy as np
@@ -216,6 +217,15 @@ def test_a_pose_that_is_not_finite_is_not_shown_and_not_followed():
     boxes, people = feed(tracker, 6 / 30, None, [joints])
     assert np.isfinite(boxes).all()
     assert [p.id for p in people] == [1]
+
+
+def test_a_skeleton_without_limbs_is_followed():
+    bare = dataclasses.replace(COCO17, limbs=())
+    tracker = Tracker(bare, TrackerOptions(confirm=1))
+    joints = np.random.default_rng(0).uniform(300, 400, (1, 17, 2)).astype(np.float32)
+    box = np.array([[300, 300, 400, 400, 0.9]], np.float32)
+    shown = [feed(tracker, i / 30, box if i == 0 else None, joints)[1] for i in range(4)]
+    assert [[p.id for p in people] for people in shown[1:]] == [[1]] * 3
 
 
 def test_a_slipped_pose_starts_again_from_the_detector():

@@ -10,18 +10,16 @@ import socket
 import threading
 import time
 
-import cv2
 import msgspec
 
 from edgepose.errors import OutputError
 from edgepose.output.jsonl import plain
 from edgepose.output.sink import Sink, has_pixels
-from edgepose.types import Image, Result, RunInfo, as_image
+from edgepose.types import Result, RunInfo
 
 _LOOPBACK = "127.0.0.1"
 _RATE = 12.0  # pictures per second and source, at most
-_LONGEST = 960  # pixels of a picture's longer side, at most
-_QUALITY = 80
+_SHARE = 0.05  # of a core that the pictures of a source may take
 _BEHIND = 256  # results that a reader of /poses may be behind
 
 
@@ -66,8 +64,10 @@ class Web(Sink):
 
         from edgepose.output.web.app import application
         from edgepose.output.web.broadcast import Broadcast
+        from edgepose.output.web.preview import Preview
         from edgepose.output.web.state import State
 
+        self._preview = Preview(run.skeleton)
         self._state = State(run)
         self._frames = [Broadcast(1) for _ in run.sources]
         self._poses = Broadcast(_BEHIND)
@@ -111,8 +111,10 @@ class Web(Sink):
             self._poses.send(msgspec.json.encode(plain(result, self._sizes[result.source])))
         number, now = result.source, time.monotonic()
         if has_pixels(result) and self._frames[number].heard and now >= self._due[number]:
-            self._due[number] = now + 1 / _RATE
-            self._frames[number].send(_jpeg(result.frame))
+            begun = time.thread_time()
+            self._frames[number].send(self._preview.jpeg(result))
+            # Who looks must not slow what is looked at: a small machine gives fewer pictures.
+            self._due[number] = now + max(1 / _RATE, (time.thread_time() - begun) / _SHARE)
         return True
 
     def close(self) -> None:
@@ -134,10 +136,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _jpeg(frame: Image) -> bytes:
-    scale = _LONGEST / max(frame.shape[:2])
-    if scale < 1:
-        frame = as_image(cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
-    return cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
