@@ -16,6 +16,17 @@ Float = NDArray[np.float32]
 Image = NDArray[np.uint8]
 
 
+class BufferPool(Protocol):
+    """Memory for pictures, lent until nobody holds them."""
+
+    def take(self, shape: Sequence[int]) -> Image | None:
+        """Memory (*shape) uint8, C-contiguous, which is the caller's until its last view goes.
+
+        None: there is none, take memory of your own.
+        """
+        ...
+
+
 @dataclass(slots=True)
 class Person:
     """One person in one frame.
@@ -40,7 +51,8 @@ class Frame:
     """What a source yields.
 
     ``image`` (H, W, 3) uint8 BGR, or NV12 where a camera gives that; for a cascade on a device
-    either may lie in the device's memory, if no sink looks at it. ``index`` counts the source's
+    either may lie in the device's memory, if no sink looks at it. It stays as it is for as long as
+    anybody holds it or a view of it. ``index`` counts the source's
     frames from 0, so a dropped live frame leaves a gap. ``time`` is in seconds from
     the start of the source, ``captured`` when the frame was there (``time.perf_counter()``).
     ``source`` is the number of its source in the run, ``name`` the file's name where the source is

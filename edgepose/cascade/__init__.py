@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgepose.skeleton import Skeleton
-from edgepose.types import Float, Frame, Image, Poses
+from edgepose.types import BufferPool, Float, Frame, Image, Poses
 
 
 class Pending(Protocol):
@@ -53,6 +53,11 @@ class Cascade(Protocol):
     @property
     def pace(self) -> float:
         """Seconds between calls of which none waits for the one before, by the newest calls."""
+        ...
+
+    @property
+    def pool(self) -> BufferPool | None:
+        """Memory from which frames reach it soonest; None: any will do."""
         ...
 
     def submit(

@@ -26,6 +26,7 @@ from edgepose.crop.normalisation import normalisation
 from edgepose.cuda.device import Device
 from edgepose.cuda.kernels import Torso
 from edgepose.cuda.network import DeviceBackend, DeviceModel
+from edgepose.cuda.pool import PinnedPool
 from edgepose.errors import BackendError
 from edgepose.geometry import TORSO_FLOOR
 from edgepose.types import Float, Frame, Poses
@@ -77,6 +78,7 @@ class DeviceCascade:
             normalisation=normalisation(pixels.scale, pixels.mean, pixels.std),
             persons=self.buckets[-1],
         )
+        self.pool = PinnedPool(self.device, mapped=mapped)
         self._copying = self.device.stream()
         graphs = graphs and self.device.graphs
         self._slots = [
@@ -89,7 +91,7 @@ class DeviceCascade:
             f"{bundle.name} on {backend.name}, {backend.precision}, crops and {way} on "
             f"{self.device.facts.name}"
         )
-        self._closed = weakref.finalize(self, _close, self._slots)
+        self._closed = weakref.finalize(self, _close, self._slots, self.pool)
 
     @property
     def depth(self) -> int:
@@ -193,7 +195,8 @@ class DevicePending:
         return Poses([j for j, _ in found], [s for _, s in found], seconds)
 
 
-def _close(slots: list[Slot]) -> None:
+def _close(slots: list[Slot], pool: PinnedPool) -> None:
+    pool.close()
     for slot in slots:
         slot.close()
     slots.clear()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edgepose.crop.arrays import DeviceArray
 from edgepose.crop.surfaces import rows
 from edgepose.cuda.device import Device, Stream
+from edgepose.cuda.pool import lent_by
 from edgepose.nv12 import NV12
 
 _ALIGNMENT = 256  # of a plane's beginning, bytes
@@ -24,10 +25,11 @@ def source_of(image: Any) -> int:
 
 
 class FrameStore:
-    """Memory for the frames of one slot, pinned and on the device; it grows with the largest call.
+    """Memory for the frames of one slot on the device; it grows with the largest call.
 
-    Frames of the host are copied into the pinned memory first: they are their readers', who keep
-    them for as long as they like, and this is used again two calls later.
+    Frames that lie in a pool's pinned memory (:class:`~edgepose.cuda.pool.PinnedPool`) go up from
+    where they are. Others are their readers', wherever those got them, and are copied into pinned
+    memory of the store first.
 
     ``mapped``: kernels read the pinned memory itself. That saves the copy where host and device
     share their memory, but is uncached on some: to be measured.
@@ -35,43 +37,53 @@ class FrameStore:
 
     def __init__(self, device: Device, mapped: bool) -> None:
         self._device, self._mapped, self._capacity = device, mapped, 0
-        self._host: NDArray[np.uint8] = np.empty(0, np.uint8)
+        self._staging: NDArray[np.uint8] = np.empty(0, np.uint8)
         self._memory = DeviceArray(0, (0,))
         self._kept: Sequence[Any] = ()
 
     def put(self, images: Sequence[Any], stream: Stream) -> NDArray[Any]:
         """Bring images of one kind to the device: their table (n,) of ROW.
 
-        The store is idle. Images of the host are copied before this returns, those on the device
-        are kept until the next call.
+        The store is idle. Images that are not copied before this returns are kept until the next
+        call.
         """
         planes = [plane for image in images for plane in _host_planes(image)]
         offsets, size = [], 0
         for plane in planes:
             offsets.append(size)
-            size += -(-_pitch(plane) * plane.shape[0] // _ALIGNMENT) * _ALIGNMENT
-        if size > self._capacity:
-            self._grow(size)
-        base = self._host.ctypes.data if self._mapped else self._memory.pointer
-        places = []
-        for plane, offset in zip(planes, offsets, strict=True):
-            pitch, height = _pitch(plane), plane.shape[0]
-            padded = self._host[offset:][: height * pitch].reshape(height, pitch)
-            room = padded[:, : plane[0].size].reshape(plane.shape)  # a view
-            np.copyto(room, plane)
-            places.append(DeviceArray(base + offset, plane.shape, np.uint8, room.strides))
-        if size and not self._mapped:
-            self._device.copy(self._memory.pointer, self._host.ctypes.data, size, stream)
+            size += -(-self._pitch(plane) * plane.shape[0] // _ALIGNMENT) * _ALIGNMENT
+        self._capacity = max(self._capacity, size)
+        pairs = zip(planes, offsets, strict=True)
+        places = iter([self._place(plane, offset, stream) for plane, offset in pairs])
         self._kept = tuple(images)
-        found = iter(places)
-        table, _ = rows([_on_device(image, found) for image in images])
+        table, _ = rows([_on_device(image, places) for image in images])
         return table
 
-    def _grow(self, size: int) -> None:
-        self._host = self._device.pinned((size,), np.uint8, mapped=self._mapped)
+    def _place(self, plane: NDArray[np.uint8], offset: int, stream: Stream) -> DeviceArray:
+        """Where a kernel finds a plane of the host, once the stream is there."""
+        pinned, pitch = plane, self._pitch(plane)
+        if not self._lent(plane):
+            if self._staging.size < self._capacity:
+                shape = (self._capacity,)
+                self._staging = self._device.pinned(shape, np.uint8, mapped=self._mapped)
+            padded = self._staging[offset:][: pitch * len(plane)].reshape(-1, pitch)
+            pinned = padded[:, : plane[0].size].reshape(plane.shape)  # a view
+            np.copyto(pinned, plane)
+        address = pinned.ctypes.data
         if not self._mapped:
-            self._memory = self._device.empty((size,), np.uint8)
-        self._capacity = size
+            if self._memory.shape[0] < self._capacity:
+                self._memory = self._device.empty((self._capacity,), np.uint8)
+            self._device.copy(self._memory.pointer + offset, address, pitch * len(plane), stream)
+            address = self._memory.pointer + offset
+        return DeviceArray(address, plane.shape, np.uint8, pinned.strides)
+
+    def _lent(self, plane: NDArray[np.uint8]) -> bool:
+        return bool(plane.flags.c_contiguous) and lent_by(self._device, plane)
+
+    def _pitch(self, plane: NDArray[np.uint8]) -> int:
+        """Bytes from row to row on the device; what is copied on the way gets whole words."""
+        width: int = plane[0].size
+        return width if self._lent(plane) else -(-width // _PITCH) * _PITCH
 
 
 def _host_planes(image: Any) -> list[NDArray[np.uint8]]:
@@ -92,8 +104,3 @@ def _on_device(image: Any, places: Any) -> Any:
         planes = [next(places) if isinstance(p, np.ndarray) else p for p in (image.y, image.uv)]
         return NV12(planes[0], planes[1], image.standard)
     return next(places) if isinstance(image, np.ndarray) else image
-
-
-def _pitch(plane: NDArray[np.uint8]) -> int:
-    width: int = plane[0].size
-    return -(-width // _PITCH) * _PITCH

@@ -58,6 +58,10 @@ class HostCascade:
         return self._lanes
 
     @property
+    def pool(self) -> None:
+        """None: frames are read where they are."""
+
+    @property
     def pace(self) -> float:
         """Seconds between calls that the slowest stage can keep up with, by the newest."""
         return max(stage.seconds for stage in self._stages) / self._lanes

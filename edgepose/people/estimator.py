@@ -62,6 +62,7 @@ class Estimator:
         """``memories`` by source number; ``wake`` is called when a step is done, if not exact."""
         self._cascade, self._memories, self._exact = cascade, dict(memories), exact
         self._depth = max(1, cascade.depth)
+        self.pool = cascade.pool  # where frames should lie
         self._lookout = Lookout(detector)
         self._looks: deque[Look] = deque()
         self._flying: deque[_Step] = deque()

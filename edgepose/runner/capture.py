@@ -11,6 +11,7 @@ from edgepose.errors import SourceError
 from edgepose.runner.collect import Collector
 from edgepose.runner.lifecycle import Lifecycle, Patience
 from edgepose.sources.source import Source
+from edgepose.types import BufferPool
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,18 @@ class Capture:
     """One source of a run. Index and time of its frames run on over what was lost."""
 
     def __init__(
-        self, number: int, feed: Feed, collector: Collector, patience: Patience | None = None
+        self,
+        number: int,
+        feed: Feed,
+        collector: Collector,
+        patience: Patience | None = None,
+        pool: BufferPool | None = None,
     ) -> None:
+        """``pool``: where the frames should lie."""
         self.number, self.source = number, feed.source
         self.lifecycle = Lifecycle(feed.source.name, feed.source.live, patience)
         self.error: BaseException | None = None
-        self._reopen, self._collector = feed.reopen, collector
+        self._reopen, self._collector, self._pool = feed.reopen, collector, pool
         self._stopping = threading.Event()
         self._next_index, self._began = 0, 0.0
         self._thread = threading.Thread(
@@ -70,7 +77,7 @@ class Capture:
     def _read(self) -> str | None:
         """Hand over frames until the source ends; why, if it is to be opened again."""
         begun = time.perf_counter()
-        offset = self._next_index
+        offset, self.source.pool = self._next_index, self._pool
         try:
             for frame in self.source:
                 now = time.perf_counter()

@@ -56,7 +56,8 @@ class Pipeline:
         self._collector = Collector([(policy if alive else ALL, alive) for alive in live])
         estimator.wake = self._collector.wake
         self.captures = [
-            Capture(number, feed, self._collector, patience) for number, feed in enumerate(feeds)
+            Capture(number, feed, self._collector, patience, estimator.pool)
+            for number, feed in enumerate(feeds)
         ]
         self.stats = Stats(*(feed.source.name for feed in feeds))
         # A live result that waits is one that grows old.

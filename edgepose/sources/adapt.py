@@ -44,6 +44,7 @@ class Adapted(Source):
         self._turn = _TURNS.get(options.rotate % 360)
         self.name, self.number, self.path = source.name, source.number, source.path
         self.width, self.height = options.size or (source.width, source.height)
+        self._scaled = options.size not in (None, (source.width, source.height))
         if options.rotate % 180:
             self.width, self.height = self.height, self.width
         known = [rate for rate in (source.fps, options.fps) if rate is not None]
@@ -59,6 +60,8 @@ class Adapted(Source):
         gap = 1 / (self._source.fps or _RATE)
         shift = last = 0.0
         while True:
+            # What is scaled or turned gets there with that.
+            self._source.pool = None if self._scaled or self._turn is not None else self.pool
             for frame in self._source:
                 at = last = frame.time + shift
                 if step:
@@ -94,8 +97,11 @@ class Adapted(Source):
         if size is not None and scaled:
             smaller = size[0] < image.shape[1]
             how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-            image = as_image(cv2.resize(image, size, interpolation=how))
-        return image if self._turn is None else as_image(cv2.rotate(image, self._turn))
+            room = self._lent((size[1], size[0], 3)) if self._turn is None else None
+            image = as_image(cv2.resize(image, size, room, interpolation=how))
+        if self._turn is None:
+            return image
+        return as_image(cv2.rotate(image, self._turn, self._lent((self.height, self.width, 3))))
 
     def close(self) -> None:
         """Close what is read."""

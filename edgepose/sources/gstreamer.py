@@ -146,17 +146,29 @@ class GstSource(Source):
             told = self._video.buffer_get_video_meta(buffer) or info
             data = np.frombuffer(mapped.data, np.uint8)
             if facts.get_string("format") == "BGR":
-                rows = _plane(data, told, 0, height, 3 * width)
+                rows = self._plane(data, told, 0, height, 3 * width)
                 return as_image(rows.reshape(height, width, 3))
             standard: Standard = "bt601" if facts.get_string("colorimetry") == "bt601" else "bt709"
-            chroma = _plane(data, told, 1, height // 2, width)
+            chroma = self._plane(data, told, 1, height // 2, width)
             return NV12(
-                _plane(data, told, 0, height, width),
+                self._plane(data, told, 0, height, width),
                 chroma.reshape(height // 2, width // 2, 2),
                 standard,
             )
         finally:
             buffer.unmap(mapped)
+
+    def _plane(self, data: Image, layout: Any, plane: int, rows: int, row: int) -> Image:
+        """(rows, row) uint8: a copy of one plane of a buffer, which goes back to GStreamer."""
+        offset, stride = layout.offset[plane], layout.stride[plane]
+        # The last row need not be padded.
+        size = (rows - 1) * stride + row
+        view = np.lib.stride_tricks.as_strided(data[offset:][:size], (rows, row), (stride, 1))
+        room = self._lent((rows, row))
+        if room is None:
+            return as_image(view.copy())
+        np.copyto(room, view)
+        return room
 
     def _peek_error(self) -> bool:
         return bool(self._bus.have_pending()) and self._reason() != ""
@@ -172,15 +184,6 @@ class GstSource(Source):
     def close(self) -> None:
         """Stop the pipeline."""
         self._pipeline.set_state(self._gst.State.NULL)
-
-
-def _plane(data: Image, layout: Any, plane: int, rows: int, row: int) -> Image:
-    """(rows, row) uint8: a copy of one plane of a buffer, whose memory goes back to its pool."""
-    offset, stride = layout.offset[plane], layout.stride[plane]
-    # The last row need not be padded.
-    size = (rows - 1) * stride + row
-    view = np.lib.stride_tricks.as_strided(data[offset:][:size], (rows, row), (stride, 1))
-    return as_image(view.copy())
 
 
 def _load() -> tuple[Any, Any]:

@@ -64,7 +64,8 @@ class _Capture(Source):
         del first
         read = self._capture.read
         while True:
-            ok, frame = read()
+            # A picture of another size than the first gets memory of its own.
+            ok, frame = read(self._lent((self.height, self.width, 3)))
             if not ok:
                 return
             yield as_image(frame)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgepose.errors import SourceError
-from edgepose.types import Frame, SourceInfo
+from edgepose.types import BufferPool, Frame, Image, SourceInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,8 @@ class Source(ABC):
     ``width`` and ``height`` are those of the first frame as it is shown, rotation applied. ``fps``
     and ``length`` are None where nobody knows. ``live`` sources do not wait for a slow reader;
     ``continuous`` sources show the same scene from frame to frame, pictures do not. ``name`` is fit
-    for printing: no passwords.
+    for printing: no passwords. ``pool`` lends memory for the pictures, where whoever reads them has
+    some that suits it (a GPU's pinned memory, say); sources that are quick about it use it.
 
     Iterating raises :class:`~edgepose.errors.SourceError` when the source ends before it should;
     every frame that could be read comes first.
@@ -59,6 +60,7 @@ class Source(ABC):
     length: int | None = None
     live: bool = False
     continuous: bool = True
+    pool: BufferPool | None = None
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]: ...
@@ -66,6 +68,10 @@ class Source(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let the device or file go. Call it from the thread that reads, or after it has ended."""
+
+    def _lent(self, shape: Sequence[int]) -> Image | None:
+        """Memory of the pool for a picture, or for a plane of it; None: there is none."""
+        return None if self.pool is None else self.pool.take(shape)
 
     @property
     def info(self) -> SourceInfo:

@@ -46,7 +46,7 @@ class SceneCascade:
 
     skeleton = COCO17
     description = "a scene"
-    depth, lanes = 2, 1
+    depth, lanes, pool = 2, 1, None
 
     def __init__(self, worlds: list[World], wait: float = 0.0, pace: float = 0.0) -> None:
         self.worlds, self.wait, self.pace = worlds, wait, pace

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 import edgepose
+from edgepose.cuda.host import HostDevice
+from edgepose.cuda.pool import PinnedPool, lent_by
 from edgepose.errors import SourceError
 from edgepose.nv12 import NV12, as_bgr
 from edgepose.sources import cameras
@@ -233,6 +235,29 @@ def test_nv12_stays_nv12(monkeypatch, tmp_path, standard):
     # makes white 253.
     error = np.abs(frame.bgr.astype(int) - meant)[:150]
     assert np.percentile(error, 95) <= 5
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ImportWarning")
+@pytest.mark.parametrize("form", ["NV12,colorimetry=bt601", "BGR"])
+def test_gstreamer_frames_in_lent_memory(monkeypatch, tmp_path, form):
+    """At a width whose rows GStreamer pads; the copy out of its buffer is the only one."""
+    gstreamer(monkeypatch, tmp_path)
+    caps = f"video/x-raw,format={form},width=322,height=240,framerate=50/1"
+    device = HostDevice()
+    with open_source(f"gst:videotestsrc pattern=smpte75 ! {caps}") as source:
+        source.pool = PinnedPool(device)
+        first, *later = (frame.image for frame in itertools.islice(source, 4))
+    for image in later:
+        for plane, own in zip(planes(image), planes(first), strict=True):
+            assert lent_by(device, plane)
+            assert plane.shape == own.shape
+            # Below the bars is noise.
+            rows = slice(0, len(plane) * 6 // 10)
+            assert np.array_equal(plane[rows], own[rows])
+
+
+def planes(image):
+    return (image.y, image.uv) if isinstance(image, NV12) else (image,)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ImportWarning")

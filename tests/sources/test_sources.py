@@ -215,7 +215,7 @@ class FakeCapture:
     def isOpened(self):
         return self.opens
 
-    def read(self):
+    def read(self, image=None):
         self.given += 1
         if self.given > self.frames:
             return False, None
