@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo site test test-aarch64 fuzz fuzz-bundle audit sass sanitize lint format wheels \
+.PHONY: demo site test test-aarch64 test-triton fuzz fuzz-bundle audit sass sanitize lint format wheels \
 	check-wheels bench bench-history clean
 
 demo: $(VENV)/.run
@@ -35,6 +35,14 @@ test-aarch64: $(VENV)/.dev
 	PYTHONPATH=benchmarks $(BIN)/python -m tests.crop.cases build/aarch64/cases
 	aarch64-linux-gnu-g++ -O2 -static $(NATIVE) tests/crop/parity.cpp -o build/aarch64/parity
 	qemu-aarch64 build/aarch64/parity build/aarch64/cases
+
+# The exported repository on a real Triton server, CPU only, that a wheel brings. Its Python backend
+# is built for NumPy 1.
+test-triton: $(VENV)/.dev
+	$(PYTHON) -m venv build/triton
+	build/triton/bin/pip install --quiet . "numpy<2"
+	build/triton/bin/pip install --quiet --no-deps nvidia-pytriton==0.7.0
+	EDGEPOSE_TRITON=build/triton/bin/python $(BIN)/python -m pytest -s tests/export/test_triton_server.py
 
 # The crop kernel on arbitrary input for FUZZ_SECONDS, with sanitizers.
 FUZZ_SECONDS ?= 60

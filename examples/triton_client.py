@@ -2,8 +2,6 @@
 
     pip install "tritonclient[grpc]"
     python examples/triton_client.py picture.jpg --server localhost:8001
-
-Not one of the five: it has been held to the repository's description, not to a running server.
 """
 
 from __future__ import annotations

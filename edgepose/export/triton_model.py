@@ -95,7 +95,9 @@ class TritonPythonModel:
         return pb_utils.InferenceResponse([pb_utils.Tensor(n, v) for n, v in outputs.items()])
 
     def _estimate(self, request: Any) -> dict[str, Float]:
-        frame = pb_utils.get_input_tensor_by_name(request, "frame").as_numpy()
+        tensor = pb_utils.get_input_tensor_by_name(request, "frame")
+        frame = tensor.as_numpy()
+        _check(frame, np.from_dlpack(tensor))
         given = pb_utils.get_input_tensor_by_name(request, "boxes")
         if given is not None:
             known = checked_boxes(given.as_numpy())
@@ -106,3 +108,18 @@ class TritonPythonModel:
             raise ValueError("boxes are needed: this bundle has no detector")
         poses = self._cascade(frame, boxes)
         return {"boxes": boxes, "joints": poses.joints, "scores": poses.scores}
+
+
+def _check(frame: NDArray[np.uint8], same: NDArray[np.uint8]) -> None:
+    """Whether both ways to a tensor's values agree; ValueError if not.
+
+    The Python backend of Triton 2.51 (24.10) and before reads the size of an element where NumPy 1
+    kept it. With NumPy 2 it finds 0 there: every value of an input is the first one, every output
+    has no bytes.
+    """
+    middle = len(frame) // 2
+    if not np.array_equal(frame[middle : middle + 1], same[middle : middle + 1]):
+        raise ValueError(
+            f"This Triton's Python backend cannot read arrays of NumPy {np.__version__}; for the "
+            'Python that it runs: pip install "numpy<2".'
+        )

@@ -36,6 +36,12 @@ class Tensor:
     def as_numpy(self):
         return self._values
 
+    def __dlpack__(self, **options):
+        return self._values.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self._values.__dlpack_device__()
+
 
 class Response:
     def __init__(self, output_tensors, error=None):

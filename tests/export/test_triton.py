@@ -1,6 +1,7 @@
 """A Triton model repository: held to Triton's protobuf schema, its cascade to edgepose's own.
 
-No Triton server runs here: the Python model runs over a stand-in for it, see pretend_triton.py.
+The Python model runs over a stand-in for the server, see pretend_triton.py; for a real one see
+test_triton_server.py.
 """
 
 import hashlib
@@ -118,6 +119,17 @@ def test_a_bad_request_has_its_own_error(written, frame, monkeypatch):
     assert "finite" in first.error().message()
     assert not second.has_error()
     model.finalize()
+
+
+def test_a_server_that_spoils_arrays_is_named(written, frame, monkeypatch):
+    """As Triton 2.51 does with NumPy 2: elements of no size."""
+    _, model = model_of(written, monkeypatch)
+    request = FrameRequest(frame=frame)
+    spoilt = np.broadcast_to(frame[:1, :1, :1], frame.shape)
+    monkeypatch.setattr(request.inputs[0], "as_numpy", lambda: spoilt)
+    (response,) = model.execute([request])
+    assert "cannot read arrays of NumPy" in response.error().message()
+    assert 'pip install "numpy<2"' in response.error().message()
 
 
 def test_two_stages(two_stages, tmp_path, frame, monkeypatch):
