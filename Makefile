@@ -42,7 +42,8 @@ test-triton: $(VENV)/.dev
 	$(PYTHON) -m venv build/triton
 	build/triton/bin/pip install --quiet . "numpy<2"
 	build/triton/bin/pip install --quiet --no-deps nvidia-pytriton==0.7.0
-	EDGEPOSE_TRITON=build/triton/bin/python $(BIN)/python -m pytest -s tests/export/test_triton_server.py
+	EDGEPOSE_TRITON=$(CURDIR)/build/triton/bin/python $(BIN)/python -m pytest \
+		tests/export/test_triton_server.py
 
 # The crop kernel on arbitrary input for FUZZ_SECONDS, with sanitizers.
 FUZZ_SECONDS ?= 60

@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-PYTHON = os.environ.get("EDGEPOSE_TRITON")
-if not PYTHON:
-    pytest.skip("no Triton server: make test-triton", allow_module_level=True)
+pytest.importorskip("tritonclient.grpc", reason="no client: pip install 'tritonclient[grpc]'")
 
 import edgepose
 from edgepose import cli
@@ -22,6 +20,9 @@ from edgepose.export.triton import Serving, write_repository
 from edgepose.people.options import TrackerOptions
 from examples.triton_client import request
 from tests.export.triton_server import serving, with_onnx
+
+PYTHON = os.environ.get("EDGEPOSE_TRITON", "")
+pytestmark = pytest.mark.skipif(not PYTHON, reason="no Triton server: make test-triton")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,9 @@ def ask(client, frame, boxes=None):
     return tuple(answer.as_numpy(name) for name in ("boxes", "joints", "scores"))
 
 
-def test_a_request_for_each_frame_gives_what_edgepose_run_does(server, pictures, tmp_path):
+def test_a_request_for_each_frame_gives_what_edgepose_run_does(
+    server, pictures, tmp_path, record_property
+):
     """The client sends frames alone: detector, crops and stages are the server's."""
     command = ["run", "--source", str(pictures), "--json", str(tmp_path / "own.jsonl")]
     done = CliRunner().invoke(cli.app(), command)
@@ -76,10 +79,10 @@ def test_a_request_for_each_frame_gives_what_edgepose_run_does(server, pictures,
             persons += len(expected)
     assert persons >= 150
     assert worst <= 0.02, worst  # pixels; the file has two decimals
-    print(f"{len(own)} frames, {persons} persons, joints differ by at most {worst:.4f} pixels")
+    record_property("triton", f"{persons} persons, at most {worst:.4f} pixels apart")
 
 
-def test_requests_that_meet_share_a_call(server, pictures):
+def test_requests_that_meet_share_a_call(server, pictures, record_property):
     frame = cv2.imread(str(pictures / "030.jpg"))
     boxes = edgepose.load_detector(threads=1)(frame)[:, :4].copy()
     expected = edgepose.load(threads=1)(frame, boxes).joints
@@ -102,7 +105,7 @@ def test_requests_that_meet_share_a_call(server, pictures):
     persons, calls = after[0] - before[0], after[1] - before[1]
     assert persons == 20 * len(boxes)
     assert calls < 20  # each request alone would have been one
-    print(f"{persons} persons of 20 requests in {calls} calls of stage 1")
+    record_property("triton", f"20 requests in {calls} calls of stage 1")
 
 
 def test_a_bad_request_has_its_sentence(server, pictures):
