@@ -43,6 +43,7 @@ test-triton: $(VENV)/.dev
 	build/triton/bin/pip install --quiet . "numpy<2"
 	build/triton/bin/pip install --quiet --no-deps nvidia-pytriton==0.7.0
 	EDGEPOSE_TRITON=$(CURDIR)/build/triton/bin/python $(BIN)/python -m pytest \
+		--junitxml=build/triton.xml \
 		tests/export/test_triton_server.py
 
 # The crop kernel on arbitrary input for FUZZ_SECONDS, with sanitizers.
@@ -104,7 +105,7 @@ wheels: $(VENV)/.dev
 check-wheels: $(VENV)/.dev
 	$(BIN)/python release/check_wheel.py dist/*x86_64.whl
 	@$(call need,qemu-aarch64,qemu-user)
-	$(BIN)/python release/check_aarch64.py dist/*cp311-cp311-*aarch64.whl
+	$(BIN)/python release/check_aarch64.py dist/*aarch64.whl
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m pytest benchmarks --benchmark-columns=median,iqr,rounds

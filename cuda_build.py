@@ -7,6 +7,8 @@
                          this machine, or all where there is none. The last one also comes as PTX,
                          for GPUs newer than this compiler.
 ``CUDA_HOME``            where nvcc is, if not on PATH or in /usr/local/cuda.
+``EDGEPOSE_CUDART``      the libcudart_static.a of another machine than this, to build for that one;
+                         its compiler is what nvcc is told by ``NVCC_CCBIN``.
 """
 
 from __future__ import annotations
@@ -96,6 +98,40 @@ def present_architectures() -> list[str]:
     return found
 
 
+def cross(nvcc: str) -> tuple[list[str], list[str]]:
+    """Return what nvcc is given for CUDA's headers and for its runtime.
+
+    Nothing but the static runtime on the machine that the module is for. For another one nvcc looks
+    where this toolkit has nothing: the headers are the same on all, the runtime is named.
+    """
+    runtime = os.environ.get("EDGEPOSE_CUDART")
+    if not runtime:
+        return [], ["-cudart=static"]
+    compiler = os.environ.get("NVCC_CCBIN", "")
+    if not Path(runtime).is_file() or not shutil.which(compiler):
+        raise CudaBuildError(
+            f"EDGEPOSE_CUDART={runtime} needs a library of that name, and NVCC_CCBIN, which is "
+            f"{compiler!r}, the compiler of its machine."
+        )
+    told = subprocess.run(
+        [nvcc, "-dryrun", "-E", str(ROOT / KERNELS[0])], capture_output=True, text=True, check=False
+    )
+    top = re.search(r"^#\$ TOP=(.*)$", told.stderr, re.MULTILINE)
+    if top is None:
+        raise CudaBuildError(f"{nvcc} does not say where its toolkit is: {told.stderr.strip()}")
+    headers = [f"-isystem={folder}" for folder in include_folders(Path(top[1]))]
+    return headers, ["-cudart=none", runtime, "-lrt", "-lpthread", "-ldl"]
+
+
+def include_folders(top: Path) -> list[Path]:
+    """Return the folder of a toolkit's headers, in the layouts that toolkits have."""
+    places = (top / "include", *sorted(top.glob("targets/*/include")))
+    found = [place.resolve() for place in places if (place / "cuda_runtime_api.h").exists()]
+    if not found:
+        raise CudaBuildError(f"There are no headers of CUDA in {top}; install them.")
+    return found[:1]
+
+
 def options(archs: Sequence[str]) -> list[str]:
     """Return what every call of nvcc is given: language, optimisation, architectures, warnings."""
     warnings = ["-Wall", "-Wextra", "-Wconversion"]
@@ -121,9 +157,11 @@ def kernels(nvcc: str, archs: Sequence[str]) -> list[str]:
     They know nothing of Python, so one compilation serves every version of it: the objects stay in
     ``build/cuda``, under the hash of all that goes into them.
     """
-    given = options(archs)
+    headers, _ = cross(nvcc)
+    given = [*options(archs), *headers]
     version = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=False)
-    digest = hashlib.sha256(repr((given, version.stdout)).encode())
+    compiler = os.environ.get("NVCC_CCBIN")
+    digest = hashlib.sha256(repr((given, version.stdout, compiler)).encode())
     for source in (*KERNELS, *DEPENDS):
         digest.update((ROOT / source).read_bytes())
     folder = ROOT / "build" / "cuda" / digest.hexdigest()[:16]
@@ -163,17 +201,19 @@ def build(out: str, includes: Sequence[str]) -> None:
     if nvcc is None:
         raise CudaBuildError("There is no nvcc: install the CUDA toolkit or set CUDA_HOME.")
     archs = architectures(nvcc)
+    headers, runtime = cross(nvcc)
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     call(
         [
             nvcc,
             *options(archs),
             "-shared",
-            "-cudart=static",
             "-Xlinker=--exclude-libs=ALL",
+            *headers,
             *(f"-isystem={path}" for path in includes),
             *(str(ROOT / source) for source in BINDINGS),
             *kernels(nvcc, archs),
+            *runtime,
             "-o",
             out,
         ]

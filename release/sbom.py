@@ -45,7 +45,7 @@ def compiled() -> list[dict[str, Any]]:
         {
             "type": "library",
             "name": "cudart_static",
-            "description": "NVIDIA's CUDA runtime, linked into edgepose._cuda on x86-64",
+            "description": "NVIDIA's CUDA runtime, linked into edgepose._cuda",
             "licenses": [{"license": {"name": "NVIDIA CUDA Toolkit EULA, redistributable part"}}],
         },
     ]

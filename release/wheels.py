@@ -7,18 +7,21 @@ kernels once for all versions.
 
 ``--aarch64`` cross-builds with aarch64-linux-gnu-g++, headers and file names of the interpreter
 that runs here: both are 64-bit, little-endian Linux, and of pyconfig.h nothing else reaches an
-extension.
+extension. CUDA's static runtime for aarch64 comes from NVIDIA's package on PyPI.
+``EDGEPOSE_CUDA=0`` leaves the CUDA kernels out.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
+import zipfile
 from io import BytesIO
 from pathlib import Path
 
@@ -51,14 +54,33 @@ def sources(folder: Path) -> None:
         tar.extractall(folder, filter="data")
 
 
+def cudart(nvcc: str) -> Path:
+    """CUDA's static runtime for aarch64, of this compiler's version."""
+    told = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=True)
+    version = re.search(r"release (\d+)\.(\d+)", told.stdout)
+    assert version, told.stdout
+    package = "nvidia-cuda-runtime" + ("" if int(version[1]) >= 13 else f"-cu{version[1]}")
+    folder = ROOT / "build" / "aarch64" / f"cudart-{version[1]}.{version[2]}"
+    if not (found := list(folder.glob("**/libcudart_static.a"))):
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary"]
+        command += [":all:", "--platform", "manylinux2014_aarch64", "--dest", str(folder)]
+        subprocess.run([*command, f"{package}=={version[1]}.{version[2]}.*"], check=True)
+        (wheel,) = folder.glob("*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(folder)
+        found = list(folder.glob("**/libcudart_static.a"))
+    return found[0]
+
+
 def environment(aarch64: bool) -> dict[str, str]:
     """What the build is told."""
     ccache = "ccache " if shutil.which("ccache") else ""
+    nvcc = cuda_build.find_nvcc() if cuda_build.mode() != "0" else None
     found = {
         **os.environ,
         "CC": f"{ccache}{CROSS if aarch64 else ''}gcc",
         "CXX": f"{ccache}{CROSS if aarch64 else ''}g++",
-        "EDGEPOSE_CUDA": "1" if cuda_build.find_nvcc() and not aarch64 else "0",
+        "EDGEPOSE_CUDA": "1" if nvcc else "0",
         "EDGEPOSE_CUDA_ARCHS": "all",
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     }
@@ -66,6 +88,9 @@ def environment(aarch64: bool) -> dict[str, str]:
         found["LDSHARED"] = f"{CROSS}g++ -shared"
         found["_PYTHON_HOST_PLATFORM"] = "linux-aarch64"
         found["SETUPTOOLS_EXT_SUFFIX"] = ""  # set per version
+        if nvcc:
+            found["NVCC_CCBIN"] = f"{CROSS}g++"
+            found["EDGEPOSE_CUDART"] = str(cudart(nvcc))
     return found
 
 

@@ -73,4 +73,5 @@ def test_the_version_stands_in_one_place():
     for name in ("pyproject.toml", "setup.py", "Makefile", "constraints.txt", ".ci/run"):
         assert version not in (ROOT / name).read_text(), name
     text = (ROOT / "CHANGELOG.md").read_text()
-    assert re.search(rf"^## ({re.escape(version)}|Unreleased)$", text, re.MULTILINE)
+    dated = rf"^## ({re.escape(version)} - \d{{4}}-\d\d-\d\d|Unreleased)$"
+    assert re.search(dated, text, re.MULTILINE)
