@@ -30,7 +30,6 @@ PACKAGES = {
     "trixie": ["libexpat1", "libssl3t64", "libffi8", "libuuid1", "libcrypt1"],
 }
 COMMON = ["libc6", "libgcc-s1", "libstdc++6", "zlib1g", "libbz2-1.0", "liblzma5", "libgomp1"]
-MIRROR = "http://deb.debian.org/debian"
 CHECK = """
 import json, platform, sys
 import numpy as np
@@ -61,6 +60,17 @@ print(platform.python_version(), count, "boxes, worst of an 8-bit level:",
 """
 
 
+def mirror() -> str:
+    """Where this machine has Debian's packages from."""
+    told = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Origin: Debian", "Label: Debian"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if not told.stdout:
+        sys.exit("arm64's Python comes from Debian: run this on Debian, after apt-get update.")
+    return told.stdout.split()[0]
+
+
 def system(version: str) -> Path:
     """Debian's arm64 Python, unpacked; apt keeps its lists apart from this machine's own."""
     suite = SUITES[version]
@@ -71,7 +81,7 @@ def system(version: str) -> Path:
     for folder in ("state/lists/partial", "cache/archives/partial", "parts", "debs", "root"):
         (place / folder).mkdir(parents=True, exist_ok=True)
     (place / "state" / "status").touch()
-    (place / "sources.list").write_text(f"deb {MIRROR} {suite} main\n")
+    (place / "sources.list").write_text(f"deb {mirror()} {suite} main\n")
     options = {
         "APT::Architecture": "arm64",
         "APT::Architectures": "arm64",
@@ -144,8 +154,6 @@ def run(wheel: Path, version: str) -> str:
     """What the wheel says of itself under the emulator; exits with the error if it is not sound."""
     root, folder = system(version), site(wheel, version)
     table = PLACE / "cases.npz"
-    if not table.exists():
-        cases(table)
     emulator = shutil.which("qemu-aarch64") or "qemu-aarch64-static"
     cuda = "cuda" if list(folder.glob("edgepose/_cuda.*.so")) else "none"
     done = subprocess.run(
@@ -162,7 +170,7 @@ def run(wheel: Path, version: str) -> str:
 def look(wheel: Path, version: str) -> str:
     """What can be said of the modules where no interpreter can run them."""
     python = interpreter(version)
-    code = "import sysconfig as s; print(s.get_config_var('LIBDIR') + '/' + s.get_config_var('LDLIBRARY'))"
+    code = "from sysconfig import get_config_var as g; print(g('LIBDIR') + '/' + g('LDLIBRARY'))"
     library = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
     given = symbols("nm", Path(library.stdout.strip()), "--defined-only")
     said = []
@@ -195,6 +203,8 @@ def symbols(nm: str, path: Path, which: str) -> set[str]:
 
 def main() -> None:
     """Check every wheel that is named."""
+    PLACE.mkdir(parents=True, exist_ok=True)
+    cases(PLACE / "cases.npz")
     for wheel in map(Path, sys.argv[1:]):
         version = re.sub(r".*-cp(\d)(\d+)-cp.*", r"\1.\2", wheel.name)
         said = run(wheel, version) if version in SUITES else look(wheel, version)

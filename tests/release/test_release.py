@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import runpy
+import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -39,13 +41,60 @@ def test_the_list_names_what_is_missing(script, tmp_path, monkeypatch):
     monkeypatch.setitem(room, "MOST", 999)
     with pytest.raises(AssertionError, match="larger than 10 MB"):
         check["wheels"]()
-    (tmp_path / "CHANGELOG.md").write_text("## Unreleased\n- x\n\n## 1.2.3\n- y\n")
+    (tmp_path / "CHANGELOG.md").write_text("## Unreleased\n- x\n\n## 1.2.3 - 2020-01-01\n- y\n")
     with pytest.raises(AssertionError, match="lines under Unreleased"):
         check["changelog"]()
-    (tmp_path / "CHANGELOG.md").write_text("## 1.2.3\n- y\n")
-    assert check["changelog"]() == "## 1.2.3"
+    for day, says in (("", "no paragraph"), (" - 2999-01-01", "to the future")):
+        (tmp_path / "CHANGELOG.md").write_text(f"## 1.2.3{day}\n- y\n")
+        with pytest.raises(AssertionError, match=says):
+            check["changelog"]()
+    (tmp_path / "CHANGELOG.md").write_text("## 1.2.3 - 2020-01-01\n- y\n")
+    assert check["changelog"]() == "## 1.2.3 - 2020-01-01"
     with pytest.raises(AssertionError, match=r"no edgepose-1\.2\.3\.cdx\.json"):
         check["sbom"]()
+    (tmp_path / "dist" / "edgepose-1.2.2-cp310-cp310-manylinux_2_34_x86_64.whl").touch()
+    with pytest.raises(AssertionError, match=r"other wheels too: edgepose-1\.2\.2"):
+        check["wheels"]()
+
+
+def test_the_list_sees_wheels_that_are_of_another_commit(script, tmp_path, monkeypatch):
+    check = script("release/check.py")
+    monkeypatch.setitem(check["version"].__globals__, "ROOT", tmp_path)
+    (tmp_path / "edgepose").mkdir()
+    (tmp_path / "dist").mkdir()
+    (tmp_path / "edgepose" / "a.py").write_text("A = 1\n")
+    (tmp_path / "setup.py").write_text("\n")
+    for words in (
+        ("init", "--quiet"),
+        ("add", "edgepose", "setup.py"),
+        ("-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message", "x"),
+    ):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+
+    def wheel(**files):
+        inside = {
+            "edgepose/a.py": "A = 1\n",
+            "edgepose/_core.so": "",
+            "edgepose/_cuda.so": "",
+            "edgepose-1.dist-info/LICENSE": "",
+            "edgepose-1.dist-info/NOTICE": "",
+        }
+        with zipfile.ZipFile(tmp_path / "dist" / "a.whl", "w") as archive:
+            for name, text in (inside | files).items():
+                if text is not None:
+                    archive.writestr(name, text)
+
+    wheel()
+    assert check["contents"]() == "1 files compared"
+    for files, says in (
+        ({"edgepose/a.py": "A = 2\n"}, "another edgepose/a.py"),
+        ({"edgepose/a.py": None}, "lacks edgepose/a.py"),
+        ({"edgepose/_host.so": ""}, "holds .*_host"),
+        ({"edgepose-1.dist-info/NOTICE": None}, "lacks a licence"),
+    ):
+        wheel(**files)
+        with pytest.raises(AssertionError, match=says):
+            check["contents"]()
 
 
 def test_the_history_keeps_a_run_a_commit(script, tmp_path):
