@@ -1,7 +1,7 @@
 """Ask a Triton server for the poses in a picture; see docs/triton.md for the server's side.
 
-    pip install "tritonclient[grpc]"
-    python examples/triton_client.py picture.jpg --server localhost:8001
+pip install "tritonclient[grpc]"
+python examples/triton_client.py picture.jpg --server localhost:8001
 """
 
 from __future__ import annotations
