@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import platform
 import shutil
 import subprocess
@@ -117,16 +118,13 @@ def machine() -> dict[str, Any]:
             gpu = done.stdout.strip()
         except subprocess.TimeoutExpired:
             gpu = "nvidia-smi hangs"
-    cpu = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    ]
+    # Here, so that the steps are listed without the package.
+    from edgepose.bench.machine import processor
     from edgepose.crop import native
 
     return {
         "gpu": gpu,
-        "cpu": f"{len(cpu)} x {cpu[0]}" if cpu else platform.machine(),
+        "cpu": f"{os.cpu_count()} x {processor()}",
         "system": platform.platform(),
         "python": platform.python_version(),
         "numpy": np.__version__,

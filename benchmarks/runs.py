@@ -7,15 +7,12 @@
 from __future__ import annotations
 
 import os
-import platform
 import re
 import subprocess
 import sys
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
-
-from edgepose.crop import info
 
 ROUNDS = int(os.environ.get("EDGEPOSE_ROUNDS", "5"))
 PRESENT = str(Path(__file__).parents[1])
@@ -38,18 +35,6 @@ class Finished(NamedTuple):
     text: str
     memory: float
     cpu: float
-
-
-def machine() -> dict[str, object]:
-    """What the figures were measured on."""
-    with open("/proc/cpuinfo") as lines:
-        models = {line.split(":")[1].strip() for line in lines if line.startswith("model name")}
-    return {
-        "cpu": sorted(models) or platform.processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "system": platform.system(),
-        "crop": info().path,
-    }
 
 
 def start(command: list[str], package: str = PRESENT) -> subprocess.Popen[str]:

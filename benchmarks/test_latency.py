@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 import edgepose
-from benchmarks.runs import machine
 from edgepose.backends import BACKENDS, default_threads, open_backend
+from edgepose.bench.machine import machine
 from edgepose.bundle import Bundle
 from edgepose.cascade.host import HostCascade
 from edgepose.crop import crop

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.runs import ROUNDS, finish, machine, start
+from benchmarks.runs import ROUNDS, finish, start
+from edgepose.bench.machine import machine
 
 FRAMES, MOST = 400, 1.15
 

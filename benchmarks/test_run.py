@@ -28,9 +28,9 @@ from benchmarks.runs import (
     Run,
     edgepose_run,
     finish,
-    machine,
     start,
 )
+from edgepose.bench.machine import machine
 from tests.rtsp import RtspCamera, need_rtsp, pictures_of
 
 CLIP = str(resources.files("edgepose") / "assets" / "sample.mp4")

@@ -16,7 +16,8 @@ import pytest
 
 import edgepose
 from benchmarks.process import retimed
-from benchmarks.runs import ROUNDS, Run, edgepose_run, machine
+from benchmarks.runs import ROUNDS, Run, edgepose_run
+from edgepose.bench.machine import machine
 from edgepose.cascade.host import HostCascade
 from edgepose.errors import SourceError
 from edgepose.sources.source import Source, SourceOptions

@@ -19,22 +19,9 @@ GROUPS = ("data", "export")  # modules whose ``app`` holds commands of its own
 
 def app() -> typer.Typer:
     """All commands as one program, ``edgepose COMMAND …``."""
-    import typer
+    from edgepose.cli._common import group, reporting
 
-    from edgepose.cli._common import reporting
-
-    whole = typer.Typer(
-        help="Real-time human pose on the edge: the DeepPose cascade on a camera or a video.",
-        no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        rich_markup_mode="markdown",
-    )
-
-    @whole.callback()
-    def group() -> None:
-        """Without a callback typer would make a lone command the program itself."""
-
+    whole = group("Real-time human pose on the edge: the DeepPose cascade on a camera or a video.")
     for name in COMMANDS:
         module = importlib.import_module(f"edgepose.cli.{name}")
         whole.command(name)(reporting(f"edgepose {name}", module.command))

@@ -7,10 +7,13 @@ import functools
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepose.cli import _log
 from edgepose.errors import EdgeposeError
+
+if TYPE_CHECKING:
+    import typer
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -35,6 +38,25 @@ def reporting(program: str, command: Callable[..., None]) -> Callable[..., None]
             raise typer.Exit(INTERRUPTED) from None
 
     return reported
+
+
+def group(text: str) -> typer.Typer:
+    """A program of several commands, whose help begins with ``text``."""
+    import typer
+
+    app = typer.Typer(
+        help=text,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+    )
+
+    @app.callback()
+    def whole() -> None:
+        """Without a callback typer would make a lone command the program itself."""
+
+    return app
 
 
 def run(program: str, command: Callable[..., None]) -> None:

@@ -21,12 +21,7 @@ class Format(str, Enum):
     mpii = "mpii"
 
 
-app = typer.Typer(
-    help="Convert, check and look at annotated pictures.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = _common.group("Convert, check and look at annotated pictures.")
 
 
 def convert(

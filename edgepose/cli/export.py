@@ -9,18 +9,7 @@ import typer
 
 from edgepose.cli import _common
 
-app = typer.Typer(
-    help="Write a bundle in the form that another server takes.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-)
-
-
-@app.callback()
-def _group() -> None:
-    """Without a callback typer would make a lone command the program itself."""
+app = _common.group("Write a bundle in the form that another server takes.")
 
 
 def triton(

@@ -110,7 +110,7 @@ class TritonPythonModel:
         return {"boxes": boxes, "joints": poses.joints, "scores": poses.scores}
 
 
-def _check(frame: NDArray[np.uint8], same: NDArray[np.uint8]) -> None:
+def _check(frame: NDArray[Any], same: NDArray[Any]) -> None:
     """Whether both ways to a tensor's values agree; ValueError if not.
 
     The Python backend of Triton 2.51 (24.10) and before reads the size of an element where NumPy 1
