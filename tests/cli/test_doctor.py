@@ -10,9 +10,10 @@ from types import SimpleNamespace
 import pytest
 
 from edgepose.bundle import Bundle
-from edgepose.cli import _examination
+from edgepose.cli import _examination, _finding, _gpu_findings, _host_findings
 from edgepose.crop import native
 from edgepose.cuda.driver import Driver, Gpu, driver
+from edgepose.engine.flavour import Flavour
 
 ORIN = Driver("12.6", (Gpu("Orin", (8, 7), 8 << 30),))
 
@@ -73,12 +74,12 @@ def test_a_jetson_with_no_more_than_jetpack(monkeypatch, tmp_path):
     model.write_text("NVIDIA Jetson Orin Nano\0")
     release = tmp_path / "release"
     release.write_text("# R36 (release), REVISION: 4.0, GCID: 1, BOARD: generic\n")
-    monkeypatch.setattr(_examination, "_MODEL", model)
-    monkeypatch.setattr(_examination, "_JETPACK", release)
+    monkeypatch.setattr(_host_findings, "_MODEL", model)
+    monkeypatch.setattr(_finding, "_JETPACK", release)
     nvcc = tmp_path / "cuda" / "nvcc"
     nvcc.parent.mkdir()
     nvcc.touch()
-    monkeypatch.setattr(_examination, "_NVCC", nvcc)
+    monkeypatch.setattr(_gpu_findings, "_NVCC", nvcc)
     monkeypatch.setenv("PATH", "")
     found = look(monkeypatch, ORIN)
     assert found["system"].found.startswith("NVIDIA Jetson Orin Nano, Linux")
@@ -91,9 +92,9 @@ def test_a_jetson_with_no_more_than_jetpack(monkeypatch, tmp_path):
 
 
 def test_engines_that_are_missing_for_a_gpu(monkeypatch, tmp_path):
-    monkeypatch.setattr(_examination, "default_folder", lambda: tmp_path)
-    flavour = _examination.Flavour("tensorrt", "10.3.0", SimpleNamespace())
-    monkeypatch.setattr(_examination, "_flavour", lambda _: flavour)
+    monkeypatch.setattr(_gpu_findings, "default_folder", lambda: tmp_path)
+    flavour = Flavour("tensorrt", "10.3.0", SimpleNamespace())
+    monkeypatch.setattr(_gpu_findings, "flavour", lambda _: flavour)
     found = look(monkeypatch, ORIN, ["tensorrt"])
     assert found["tensorrt"].found == "10.3.0"
     assert found["engines"].found == f"0 in {tmp_path}, none for this GPU"
@@ -103,9 +104,7 @@ def test_engines_that_are_missing_for_a_gpu(monkeypatch, tmp_path):
 @pytest.mark.parametrize("name", ["onnxruntime", "cv2"])
 def test_something_that_edgepose_needs(monkeypatch, name):
     monkeypatch.setitem(sys.modules, name, None)
-    found = (
-        _examination._opencv() if name == "cv2" else _examination._package(name, "x", needed=True)
-    )
+    found = _host_findings.opencv() if name == "cv2" else _finding.package(name, "x", needed=True)
     assert found.state == "broken"
     assert found.next
 
@@ -132,7 +131,7 @@ def test_a_crop_path_that_is_not_there_is_found(monkeypatch):
 def test_whether_the_kernels_run_here(monkeypatch, archs, runtime, driver_version, words):
     module = SimpleNamespace(ARCHITECTURES=archs, versions=lambda: (runtime, driver_version))
     monkeypatch.setattr(native, "_cuda", module)
-    finding = _examination._kernels(ORIN)
+    finding = _gpu_findings.kernels(ORIN)
     assert archs in finding.found
     assert (finding.state == "ok") == (words is None) == (finding.next == "")
     if words:
@@ -142,5 +141,5 @@ def test_whether_the_kernels_run_here(monkeypatch, archs, runtime, driver_versio
 
 def test_kernels_that_are_not_built(monkeypatch):
     monkeypatch.setattr(native, "_cuda", None)
-    assert "EDGEPOSE_CUDA=1" in _examination._kernels(ORIN).next
-    assert "only with a GPU" in _examination._kernels(Driver("", ())).next
+    assert "EDGEPOSE_CUDA=1" in _gpu_findings.kernels(ORIN).next
+    assert "only with a GPU" in _gpu_findings.kernels(Driver("", ())).next
