@@ -32,7 +32,12 @@ NAME = "edgepose._cuda"
 HOST = "edgepose._host"
 ROOT = Path(__file__).resolve().parent
 KERNELS = ["csrc/boxes_cuda.cu", "csrc/crop_cuda.cu"]
-BINDINGS = ["csrc/cuda_bindings.cpp", "csrc/cuda_device.cpp"]
+BINDINGS = [
+    "csrc/cuda_bindings.cpp",
+    "csrc/cuda_device.cpp",
+    "csrc/cuda_graph.cpp",
+    "csrc/dlpack.cpp",
+]
 SOURCES = [*KERNELS, *BINDINGS]
 DEPENDS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "csrc").glob("*.h"))
 DEFAULT_ARCHITECTURES = ("75", "80", "86", "87", "89", "90", "100", "110", "120")

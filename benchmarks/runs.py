@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from importlib import resources
@@ -18,6 +19,19 @@ ROUNDS = int(os.environ.get("EDGEPOSE_ROUNDS", "5"))
 PRESENT = str(Path(__file__).parents[1])
 BEFORE = os.environ.get("EDGEPOSE_BEFORE")
 SHIPPED = str(resources.files("edgepose") / "models" / "edgepose-s")
+
+
+def shipped_to_before(folder: Path) -> str:
+    """The shipped bundle in ``folder``, described as an earlier edgepose reads it.
+
+    Format 1 knows a skeleton by its name only, and that is how ours is named.
+    """
+    copy = folder / "shipped"
+    shutil.copytree(SHIPPED, copy)
+    path = copy / "bundle.toml"
+    _, _, text = path.read_text().partition("\n")  # the line that seals the others
+    path.write_text(text.replace("format = 2\n", "format = 1\n", 1))
+    return str(copy)
 
 
 class Run(NamedTuple):

@@ -19,16 +19,16 @@ import numpy as np
 import pytest
 
 from benchmarks.process import CLIP
-from benchmarks.runs import BEFORE, PRESENT, SHIPPED, finish, start
+from benchmarks.runs import BEFORE, PRESENT, SHIPPED, finish, shipped_to_before, start
 
 CLIPS = [CLIP, *sorted(Path(os.environ.get("EDGEPOSE_CLIPS", os.devnull)).glob("*.mp4"))]
 SCRIPT = Path(__file__).parent / "peers" / "joints.py"
 
 
-def poses(clip: Path, out: Path, package: str) -> list[list[np.ndarray]]:
+def poses(clip: Path, out: Path, package: str, bundle: str) -> list[list[np.ndarray]]:
     """Per frame, the joints (k, 2) of every person of a whole run, and the box as the last row."""
     program = [sys.executable, "-m", "edgepose.cli.run", "--source", str(clip), "--no-smooth"]
-    finish(start([*program, "--bundle", SHIPPED, "--json", str(out)], package))
+    finish(start([*program, "--bundle", bundle, "--json", str(out)], package))
     frames = []
     for line in out.read_text().splitlines()[1:]:
         people = json.loads(line)["persons"]
@@ -40,10 +40,10 @@ def poses(clip: Path, out: Path, package: str) -> list[list[np.ndarray]]:
 
 @pytest.mark.skipif(BEFORE is None, reason="EDGEPOSE_BEFORE names no earlier edgepose")
 def test_joints(benchmark, tmp_path, capsys):
-    boxes, whole = {}, []
+    boxes, whole, old = {}, [], shipped_to_before(tmp_path)
     for clip in CLIPS:
-        ours = poses(clip, tmp_path / "ours.jsonl", PRESENT)
-        theirs = poses(clip, tmp_path / "theirs.jsonl", str(BEFORE))
+        ours = poses(clip, tmp_path / "ours.jsonl", PRESENT, SHIPPED)
+        theirs = poses(clip, tmp_path / "theirs.jsonl", str(BEFORE), old)
         rows = [(n, *p[-2:].ravel()) for n, people in enumerate(ours) for p in people]
         boxes[str(clip)] = np.array(rows, np.float32)
         for mine, others in zip(ours, theirs, strict=True):
@@ -53,15 +53,18 @@ def test_joints(benchmark, tmp_path, capsys):
                     whole.append(np.median(min(off, key=np.median)))
     np.savez(tmp_path / "boxes.npz", **boxes)
 
-    def estimates(package: str) -> np.ndarray:
+    def estimates(package: str, bundle: str) -> np.ndarray:
         """(n, 2): the joints of everybody in all clips, one below the other."""
         out = tmp_path / "joints.npz"
-        command = [sys.executable, str(SCRIPT), str(tmp_path / "boxes.npz"), str(out), SHIPPED]
+        command = [sys.executable, str(SCRIPT), str(tmp_path / "boxes.npz"), str(out), bundle]
         finish(start(command, package))
         with np.load(out) as kept:
             return np.concatenate([kept[clip].reshape(-1, 2) for clip in boxes])
 
-    found = [benchmark.pedantic(estimates, (PRESENT,), rounds=1), estimates(str(BEFORE))]
+    found = [
+        benchmark.pedantic(estimates, (PRESENT, SHIPPED), rounds=1),
+        estimates(str(BEFORE), old),
+    ]
     off = np.linalg.norm(found[0] - found[1], axis=1)
     persons = sum(map(len, boxes.values()))
     benchmark.extra_info |= {

@@ -28,6 +28,7 @@ from benchmarks.runs import (
     Run,
     edgepose_run,
     finish,
+    shipped_to_before,
     start,
 )
 from edgepose.bench.machine import machine
@@ -63,7 +64,7 @@ def test_run_beside_peers(benchmark, tmp_path, capsys) -> None:
     }
     if BEFORE is not None:
         # The same weights, and those that it came with.
-        same, package = ("--bundle", SHIPPED), str(BEFORE)
+        same, package = ("--bundle", shipped_to_before(tmp_path)), str(BEFORE)
         contestants |= {
             "before": lambda: edgepose_run(tmp_path, *same, package=package),
             "before, its own bundle": lambda: edgepose_run(tmp_path, package=package),

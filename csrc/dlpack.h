@@ -2,9 +2,15 @@
 // border with; https://dmlc.github.io/dlpack defines it.
 #pragma once
 
+#include <pybind11/pybind11.h>
+
 #include <cstdint>
 
-namespace edgepose::dlpack {
+namespace edgepose {
+
+void bind_dlpack(pybind11::module_& m);
+
+namespace dlpack {
 
 constexpr std::int32_t kCuda = 2;
 constexpr std::uint8_t kInt = 0;
@@ -39,4 +45,6 @@ struct ManagedTensor {
   void (*deleter)(ManagedTensor*);
 };
 
-}  // namespace edgepose::dlpack
+}  // namespace dlpack
+
+}  // namespace edgepose

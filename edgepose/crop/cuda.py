@@ -33,15 +33,9 @@ def crop(
     boxes: Any,
     size: int | tuple[int, int],
     *,
-    frame_index: Any = None,
-    scale: float = 1.0,
-    mean: Sequence[float] = (0.0, 0.0, 0.0),
-    std: Sequence[float] = (1.0, 1.0, 1.0),
-    border: Sequence[float] | None = None,
-    antialias: bool = True,
-    dtype: DTypeLike = np.float32,
     out: Any = None,
     stream: Stream = 0,
+    **options: Any,
 ) -> Any:
     """Crop, resample and normalise boxes of one or several frames, all in device memory.
 
@@ -54,18 +48,14 @@ def crop(
         boxes: (n, 4) float32 device array, C-contiguous. A box that cannot be cropped gives
             padding, and so does one whose frame index is out of range.
         size: S, or (S_h, S_w): the crop's side(s) in pixels.
-        frame_index: (n,) int64 device array, C-contiguous; may be omitted with a single frame.
-        scale: factor on the 8-bit levels, not zero.
-        mean: per RGB channel, subtracted after ``scale``.
-        std: per RGB channel, not zero, divided by last.
-        border: RGB colour outside the frame, in 8-bit levels. None: what normalises to 0.
-        antialias: False reads two taps per axis however far a box is reduced.
-        dtype: float32 or float16.
         out: (n, 3, S_h, S_w) device array of ``dtype``, C-contiguous; written and returned.
         stream: where to launch. An array that names its own stream is waited for on the device, and
             ``out``'s own stream waits for the launch; any other array must be ready in the order of
             this one, and all must live until it gets there. While the stream is captured into a
             graph nothing is waited for and ``out`` is needed: whoever replays sees to the order.
+        options: ``frame_index`` (n,) int64 device array, C-contiguous, which may be omitted with a
+            single frame; ``scale``, ``mean``, ``std``, ``border``, ``antialias`` and ``dtype`` as
+            of ``edgepose.crop.crop``.
 
     Returns:
         ``out``, or a new ``DeviceArray`` that ``torch.from_dlpack`` and the like can take.
@@ -74,11 +64,7 @@ def crop(
         ValueError: an argument has the wrong type, shape, layout or place; the message names it.
         BackendError: no CUDA build, or CUDA reports an error.
     """
-    options: dict[str, Any] = {
-        "frame_index": frame_index, "scale": scale, "mean": mean, "std": std, "border": border,
-        "antialias": antialias, "dtype": dtype, "out": out,
-    }  # fmt: skip
-    work = _Work(frames, boxes, size, stream_handle(stream), **options)
+    work = _Work(frames, boxes, size, stream_handle(stream), out, **options)
     native, importer, target = module(), work.importer, work.target
     if work.shape[0] == 0:
         return out if out is not None else DeviceArray(0, work.shape, work.dtype)
@@ -110,7 +96,7 @@ def bind(
         boxes: as of ``crop``, at least one; read when the launch runs.
         size: as of ``crop``.
         out: as of ``crop``, but needed.
-        options: the others of ``crop`` but ``stream``.
+        options: as of ``crop``.
 
     Raises:
         ValueError: an argument has the wrong type, shape, layout or place; the message names it.
@@ -118,7 +104,7 @@ def bind(
     """
     if out is None:
         raise ValueError("out is needed")
-    work = _Work(frames, boxes, size, 0, out=out, **options)
+    work = _Work(frames, boxes, size, 0, out, **options)
     if work.shape[0] == 0 or work.target is None:
         raise ValueError("boxes must be at least one")
     return BoundCrop(work.launcher(work.importer.device(), work.target), out, work)
@@ -151,8 +137,8 @@ class _Work:
         boxes: Any,
         size: int | tuple[int, int],
         stream: int,
-        *,
         out: Any,
+        *,
         frame_index: Any = None,
         scale: float = 1.0,
         mean: Sequence[float] = (0.0, 0.0, 0.0),
