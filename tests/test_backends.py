@@ -75,6 +75,16 @@ def test_golden_pairs(name):
     assert all(0 <= error < 1e-3 for error in worst.values())
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_persons_numbers_do_not_depend_on_who_else_is_there(threads):
+    network = open_backend("onnxruntime", threads).load(Bundle(), "stage1")
+    crops = np.random.default_rng(0).normal(0, 1, (3, 3, 192, 192)).astype(np.float32)
+    together = network(crops)
+    for i in range(3):
+        for all_, own in zip(together, network(crops[i : i + 1]), strict=True):
+            np.testing.assert_array_equal(all_[i], own[0])
+
+
 @EACH
 def test_outputs_do_not_share_memory_with_the_next_call(name):
     bundle = Bundle()

@@ -133,7 +133,7 @@ class Tracker:
                 and self._is_good(track, float(level[i]))
                 and plausible(track, time, boxes[i], limbs[i], size)
             ):
-                self._follow(track, time, boxes[i], joints[i], limbs[i])
+                self._follow(track, time, boxes[i], joints[i], limbs[i], float(level[i]))
                 track.leaving = track.leaving or track.heads_out(size)
             else:
                 self._doubt(track, time)
@@ -219,9 +219,12 @@ class Tracker:
         # Who is still cut by the edge may be gone by the next look.
         track.leaving = track.leaving and track.is_cut(box, self._size)
 
-    def _follow(self, track: Track, time: float, box: Float, joints: Float, limbs: Float) -> None:
+    def _follow(
+        self, track: Track, time: float, box: Float, joints: Float, limbs: Float, level: float
+    ) -> None:
         track.follow(time, box, joints, limbs)
-        if not track.id and track.good >= self.options.confirm and self._is_sure(track):
+        proven = track.good >= self.options.confirm and self._is_sure(track)
+        if not track.id and (proven or _together(track, level) >= self.options.at_once):
             track.id, self._next_id = self._next_id, self._next_id + 1
 
     def _is_good(self, track: Track, level: float) -> bool:

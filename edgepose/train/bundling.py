@@ -59,9 +59,10 @@ def write(run: Run) -> Path:
     sets, skeleton = run.held_out(), run.skeleton
     people = [p for part in sets.values() for p in part]
     # A set counts by the root of its persons: neither the largest nor the easiest alone decides.
-    roots = sum(len(p) ** 0.5 for p in sets.values())
+    pull = {name: run.recipe.scores.get(name, 1.0) * len(p) ** 0.5 for name, p in sets.items()}
     share = [
-        np.full(len(p), len(people) / roots / len(p) ** 0.5, np.float32) for p in sets.values()
+        np.full(len(p), len(people) * pull[name] / sum(pull.values()) / len(p), np.float32)
+        for name, p in sets.items()
     ]
     weights = np.concatenate(share)
     frame = as_bgr(next(iter(open_source("sample"))).image)

@@ -111,7 +111,8 @@ class TrainingRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A whole bundle.
 
     ``skeleton``: a name or a TOML file; None takes that of the data. ``boxes``: b⁰ is the person's
-    box or the full picture. ``mix``: how often a set is seen per epoch.
+    box or the full picture. ``mix``: how often a set is seen per epoch. ``scores``: how much a
+    set counts when the scores are calibrated, in roots of the number of its persons.
     """
 
     name: str
@@ -119,6 +120,7 @@ class TrainingRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stages: list[StageRecipe] = msgspec.field(name="stage")
     detector: DetectorRecipe | None = None
     mix: dict[str, float] = {}
+    scores: dict[str, float] = {}
     skeleton: str | None = None
     boxes: Literal["person", "full"] = "person"
 

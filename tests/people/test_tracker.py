@@ -28,7 +28,11 @@ def who(frames):
 @pytest.mark.parametrize("fps", [15, 30, 60])
 def test_a_walker_keeps_one_id(fps):
     frames = World(Actor(walking(200, 300)), fps=fps).run(Tracker(COCO17), 4)
-    # Two frames until the person is confirmed.
+    assert all(f == {1: 0} for f in frames)
+
+
+def test_who_is_less_plain_needs_three_poses():
+    frames = World(Actor(walking(200, 300))).run(Tracker(COCO17, TrackerOptions(at_once=0.9)), 1)
     assert all(f == {} for f in frames[:2])
     assert all(f == {1: 0} for f in frames[2:])
 
@@ -90,9 +94,17 @@ def test_a_phantom_of_the_detector_is_never_shown():
     assert frames[-1] == {1: 1}
 
 
-def test_a_detection_of_one_frame_is_never_shown():
-    frames = World(Actor(lambda t: (300.0, 540.0) if t < 0.04 else None)).run(Tracker(COCO17), 1)
+def test_a_faint_detection_of_one_frame_is_never_shown():
+    faint = Actor(lambda t: (300.0, 540.0) if t < 0.04 else None, sure=0.6)
+    frames = World(faint).run(Tracker(COCO17), 1)
     assert all(f == {} for f in frames)
+
+
+def test_who_is_plain_is_shown_at_once():
+    joints = standing((500, 500), 400)
+    for score, shown in [(0.9, True), (0.7, True), (0.6, False)]:
+        _, people = feed(Tracker(COCO17), 0.0, [[430, 300, 570, 700, score]], [joints])
+        assert bool(people) == shown
 
 
 def test_an_unsure_detection_must_be_seen_again():
@@ -105,7 +117,7 @@ def test_an_unsure_detection_must_be_seen_again():
                 rows = [[430, 300, 570, 700, score]] if again or n == 0 else np.zeros((0, 5))
                 looked.append(n)
             _, people = feed(tracker, n / 30, rows, [joints])
-            assert n >= 2 or not people
+            assert n >= 2 or not people or score == 0.9
         assert bool(people) == shown
         assert looked[:2] == ([0] if score == 0.9 else [0, 2])
 
@@ -192,7 +204,7 @@ def test_a_second_box_on_one_person_is_never_shown():
     for n in range(60):
         rows = found[: 1 + n % 2] if tracker.wants_detector() else None
         _, people = feed(tracker, n / 30, rows, [joints, joints + 3])
-        assert [p.id for p in people] == ([] if n < 2 else [1])
+        assert [p.id for p in people] == [1]
 
 
 def test_the_score_combines_detector_and_pose():

@@ -40,6 +40,7 @@ class Actor:
     path: Callable[[float], tuple[float, float] | None]
     height: float = 400.0
     phantom: bool = False  # the detector sees it, the cascade does not
+    sure: float = 0.8  # the scores of detector and cascade
 
     def joints(self, t: float):
         centre = self.path(t)
@@ -68,10 +69,10 @@ class World:
 
     def detect(self, t: float) -> np.ndarray:
         rows = []
-        for _, joints in self.seen(t):
+        for actor, joints in self.seen(t):
             box = person_boxes(joints)
             box = box + self.random.normal(0, 0.02, 4) * (box[3] - box[1])
-            rows.append([*box, 0.8])
+            rows.append([*box, self.actors[actor].sure])
         return np.array(rows, np.float32).reshape(-1, 5)
 
     def estimate(self, t: float, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -82,8 +83,8 @@ class World:
         for row, box in enumerate(boxes):
             shares = [box_iou(box[None], person_boxes(j)[None])[0, 0] for _, j in seen]
             if shares and max(shares) > 0.25:
-                joints[row] = seen[int(np.argmax(shares))][1]
-                scores[row] = 0.8
+                actor, joints[row] = seen[int(np.argmax(shares))]
+                scores[row] = self.actors[actor].sure
             else:
                 joints[row] = standing((box[:2] + box[2:]) / 2, (box[3] - box[1]) / 1.25)
         return joints + self.random.normal(0, self.noise, joints.shape).astype(np.float32), scores
