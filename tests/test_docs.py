@@ -3,6 +3,7 @@
 import re
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -17,12 +18,40 @@ PAGES = sorted(
 )
 
 
+# Hosts that the pages may name; whether they answer needs the internet, which no test has.
+HOSTS = {"arxiv.org", "keepachangelog.com", "semver.org"}
+
+
+def prose(page):
+    return re.sub(r"```.*?```", "", (ROOT / page).read_text(), flags=re.DOTALL)
+
+
+def anchors(page):
+    """The names that a page's headings have in the site and on a forge."""
+    heads = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head).strip().lower().replace(" ", "-") for head in heads}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_links_lead_somewhere(page):
-    text = re.sub(r"```.*?```", "", (ROOT / page).read_text(), flags=re.DOTALL)
-    for target in re.findall(r"\]\(([^)#\s]+)", text):
-        if "://" not in target:
-            assert ((ROOT / page).parent / target).exists(), f"{page} links to {target}"
+    for target in re.findall(r"\]\(([^)\s]+)", prose(page)):
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        file = ((ROOT / page).parent / name).resolve() if name else ROOT / page
+        assert file.exists(), f"{page} links to {target}"
+        assert not anchor or anchor in anchors(file), f"{page} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_links_elsewhere_are_well_formed_and_known(page):
+    for text in re.findall(r"https?://[^\s)>\"'`…]+", (ROOT / page).read_text()):
+        url = urlsplit(text)
+        if url.hostname in ("127.0.0.1", "localhost"):
+            continue
+        assert (url.scheme, url.port) == ("https", None), f"{page}: {text}"
+        assert url.hostname in HOSTS, f"{page}: {text} is of a host that is not in HOSTS"
+        assert re.fullmatch(r"(/[\w.~-]+)*/?", url.path), f"{page}: {text}"
 
 
 def rows():

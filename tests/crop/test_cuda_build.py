@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -187,3 +188,50 @@ def test_the_mode(monkeypatch):
     monkeypatch.setenv("EDGEPOSE_CUDA", "yes")
     with pytest.raises(cuda_build.CudaBuildError, match="EDGEPOSE_CUDA must be"):
         cuda_build.mode()
+
+
+CROSS = "aarch64-linux-gnu-"
+
+
+def test_another_machine_s_module_needs_its_runtime_and_its_compiler(nvcc, tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path))
+    path = nvcc('echo "#$ TOP=$CUDA_HOME" >&2\n')
+    monkeypatch.delenv("EDGEPOSE_CUDART", raising=False)
+    assert cuda_build.cross(path) == ([], ["-cudart=static"])
+    runtime = tmp_path / "libcudart_static.a"
+    monkeypatch.setenv("EDGEPOSE_CUDART", str(runtime))
+    monkeypatch.setenv("NVCC_CCBIN", "/bin/sh")
+    with pytest.raises(cuda_build.CudaBuildError, match="needs a library of that name"):
+        cuda_build.cross(path)
+    runtime.touch()
+    monkeypatch.setenv("NVCC_CCBIN", "no-such-compiler")
+    with pytest.raises(cuda_build.CudaBuildError, match="'no-such-compiler', the compiler of its"):
+        cuda_build.cross(path)
+    monkeypatch.setenv("NVCC_CCBIN", "/bin/sh")
+    with pytest.raises(cuda_build.CudaBuildError, match="no headers of CUDA"):
+        cuda_build.cross(path)
+    headers = tmp_path / "targets" / "x86_64-linux" / "include"
+    headers.mkdir(parents=True)
+    (headers / "cuda_runtime_api.h").touch()
+    included, linked = cuda_build.cross(path)
+    assert included == [f"-isystem={headers}"]
+    assert linked[:2] == ["-cudart=none", str(runtime)]
+
+
+@pytest.mark.skipif(
+    NVCC is None or not shutil.which(f"{CROSS}g++"), reason="no cross-compiler here"
+)
+def test_the_bindings_compile_for_aarch64(tmp_path, monkeypatch):
+    """By nvcc with the other machine's compiler; what ``release/wheels.py --aarch64`` goes on from."""
+    runtime = tmp_path / "libcudart_static.a"
+    runtime.touch()
+    monkeypatch.setenv("EDGEPOSE_CUDART", str(runtime))
+    monkeypatch.setenv("NVCC_CCBIN", f"{CROSS}g++")
+    headers, _ = cuda_build.cross(NVCC)
+    made = tmp_path / "device.o"
+    source = str(cuda_build.ROOT / "csrc" / "boxes_cuda.cu")
+    cuda_build.call([NVCC, *cuda_build.options(["87"]), *headers, "-c", source, "-o", str(made)])
+    told = subprocess.run(
+        [f"{CROSS}readelf", "-h", made], capture_output=True, text=True, check=True
+    )
+    assert "AArch64" in told.stdout
