@@ -175,11 +175,11 @@ class Estimator:
             if not (late or waits or (look.done and not self._exact)):
                 break
             self._looks.popleft()
-            for frame, found, seconds in look.result():
+            for frame, found, colours, seconds in look.result():
                 if frame.source in sources:
                     sources[frame.source].seconds["detect"] = seconds
                 if self._sizes[frame.source] == _size(frame):
-                    self._memories[frame.source].detected(frame.time, found)
+                    self._memories[frame.source].detected(frame.time, found, colours)
 
     def _propose(self, parts: list[_Part]) -> Float:
         """Boxes (P, 4) of all frames, one after the other."""

@@ -40,8 +40,12 @@ class Memory(Protocol):
         """The detector looks at the coming frame."""
         ...
 
-    def detected(self, time: float, found: Float) -> None:
-        """``found`` (n, 5): boxes and scores, best first, of the frame at ``time`` seconds."""
+    def detected(self, time: float, found: Float, colours: Float | None = None) -> None:
+        """``found`` (n, 5): boxes and scores, best first, of the frame at ``time`` seconds.
+
+        ``colours`` (n, d): what they look like, see :func:`edgepose.people.appearance.appearance`;
+        None where nobody knows.
+        """
         ...
 
     def propose(self, time: float, found: Float | None = None) -> Float:
@@ -92,9 +96,9 @@ class Follower:
         """See :meth:`Tracker.look`."""
         self._tracker.look()
 
-    def detected(self, time: float, found: Float) -> None:
+    def detected(self, time: float, found: Float, colours: Float | None = None) -> None:
         """See :meth:`Tracker.detected`."""
-        self._tracker.detected(time, found)
+        self._tracker.detected(time, found, colours)
 
     def propose(self, time: float, found: Float | None = None) -> Float:
         """See :meth:`Tracker.propose`."""
@@ -132,7 +136,7 @@ class Stills:
     def look(self) -> None:
         """Every picture is looked at."""
 
-    def detected(self, time: float, found: Float) -> None:
+    def detected(self, time: float, found: Float, colours: Float | None = None) -> None:
         """Keep what was found for the coming picture."""
         self._found = found
 

@@ -5,10 +5,21 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from edgepose.cascade.workers import Workers
+from edgepose.people.appearance import appearance
 from edgepose.people.detector import PersonDetector
 from edgepose.types import Float, Frame
+
+
+class Seen(NamedTuple):
+    """One frame: boxes and scores (n, 5), :func:`appearance` of the persons, and seconds."""
+
+    frame: Frame
+    found: Float
+    colours: Float | None
+    seconds: float
 
 
 class Look:
@@ -16,7 +27,7 @@ class Look:
 
     def __init__(self, frames: Sequence[Frame], step: int) -> None:
         self.frames, self.step = list(frames), step
-        self._found: list[tuple[Frame, Float, float]] = []
+        self._seen: list[Seen] = []
         self._error: BaseException | None = None
         self._done = threading.Event()
 
@@ -25,12 +36,12 @@ class Look:
         """Whether :meth:`result` does not wait."""
         return self._done.is_set()
 
-    def result(self) -> list[tuple[Frame, Float, float]]:
-        """Frame, boxes and scores (n, 5), and seconds; waits, and raises what the detector did."""
+    def result(self) -> list[Seen]:
+        """What is to be seen in each frame; waits, and raises what the detector did."""
         self._done.wait()
         if self._error is not None:
             raise self._error
-        return self._found
+        return self._seen
 
     def run(self, detector: PersonDetector) -> None:
         """Look; what goes wrong is raised where the result is waited for."""
@@ -38,7 +49,8 @@ class Look:
             for frame in self.frames:
                 start = time.perf_counter()
                 found = detector(frame.image)
-                self._found.append((frame, found, time.perf_counter() - start))
+                colours = appearance(frame.image, found)
+                self._seen.append(Seen(frame, found, colours, time.perf_counter() - start))
         except BaseException as error:  # noqa: BLE001
             self._error = error
         finally:

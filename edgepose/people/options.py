@@ -36,6 +36,14 @@ class TrackerOptions:
     was leaving the picture."""
     keep: float = 1.0
     """How long a lost person's id waits for a detection near where the person would be."""
+    recall: float = 3.0
+    """The same for one whose colours are known."""
+    unlike: float = 0.42
+    """Whose colours are further apart than this is somebody else (Hellinger distance). Measured on
+    the scenes: a box moved by 4 % in light changed by up to 20 % is 0.12 from itself, in one of a
+    hundred 0.35; two persons in one picture are 0.58 apart, in one of twenty less than 0.31."""
+    alike: float = 0.3
+    """Colours must be no further apart than this for an id to come back after ``keep``."""
     fresh: float = 0.5
     """How long a person who was begun or found again must prove to be nobody else's double."""
     same_pose: float = 0.06

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from edgepose.people.appearance import blend
 from edgepose.people.motion import Motion
 from edgepose.types import Float
 
 _LIMB_MEMORY = 1.0  # seconds over which the lengths of limbs are averaged
+_COLOUR_WEIGHT = 0.3  # of the newest look at a person's colours
 _PACE = 0.5  # lengths of a person a second: who is faster is going somewhere
 
 
@@ -61,6 +63,8 @@ class Track:
     """Time and box of a first estimate that is newer than ``box``."""
     twin: Twin | None = None
     """Another track on the same pose."""
+    colours: Float | None = None
+    """What the person looks like, as far as the detector has seen them alone."""
     motion: Motion = field(init=False)
 
     def __post_init__(self) -> None:
@@ -91,6 +95,11 @@ class Track:
         passed = min(max(time - seen, 0.0), 0.5)
         x, y = (self.motion.velocity * np.float32(passed)).tolist()
         return box + np.array([x, y, x, y], np.float32)
+
+    def learn(self, colours: Float) -> None:
+        """The person has just been seen alone, in ``colours`` (d,)."""
+        known = self.colours
+        self.colours = colours if known is None else blend(known, colours, _COLOUR_WEIGHT)
 
     def begin_again(self, time: float, box: Float) -> None:
         """Go on from a detection: what the poses said before does not count."""

@@ -1,7 +1,7 @@
 """Who is who from frame to frame: boxes for the cascade out of poses and detections, and ids.
 
 Between two runs of the detector a person's box comes from the person's newest pose. The tracker
-holds no picture and calls no network: ``propose`` says which boxes to estimate, ``update`` takes
+sees no picture and calls no network: ``propose`` says which boxes to estimate, ``update`` takes
 the poses that came of it. Several proposals may be under way: ``preview`` takes a first estimate
 for one of them, ``update`` belongs to the oldest, and ``detected`` to a frame that may be past.
 """
@@ -12,8 +12,9 @@ from collections import deque
 
 import numpy as np
 
-from edgepose.geometry import box_iou, centre_and_size, person_boxes
+from edgepose.geometry import box_iou, person_boxes
 from edgepose.people.assign import assign
+from edgepose.people.costs import costs
 from edgepose.people.doubles import part_doubles, unions
 from edgepose.people.options import TrackerOptions
 from edgepose.people.track import Track, limb_lengths, plausible
@@ -21,6 +22,8 @@ from edgepose.skeleton import Skeleton
 from edgepose.types import Float, Person
 
 __all__ = ["Tracker", "TrackerOptions"]
+
+_OVERLAP = 0.2  # IoU of two persons who are still seen each alone
 
 
 class Tracker:
@@ -35,6 +38,7 @@ class Tracker:
         self._since_look: int | None = None
         self._urgent = False
         self._size = (0, 0)
+        self._time = 0.0
 
     @property
     def idle(self) -> bool:
@@ -46,14 +50,17 @@ class Tracker:
 
         True on the first frame, every ``detect_every`` frames, at once when somebody was lost,
         soon when somebody new must be seen again, and every ``search_every`` frames while nobody is
-        there, somebody lost may come back, or somebody is leaving the picture.
+        there, somebody lost may come back, or somebody is leaving the picture; twice as often as
+        usual while somebody is remembered.
         """
         since = self._since_look
         if since is None or self._urgent:
             return True
         options, every = self.options, self.options.detect_every
-        if not self._tracks or any(t.lost or t.leaving for t in self._tracks):
+        if not self._tracks or any(self._may_come_back(t) or t.leaving for t in self._tracks):
             every = min(every, options.search_every)
+        elif any(t.lost for t in self._tracks):
+            every = min(every, max(options.search_every, every // 2))
         if any(not self._is_sure(t) for t in self._tracks if not t.id):
             every = min(every, 2)
         return since + 1 >= every
@@ -62,25 +69,30 @@ class Tracker:
         """The detector looks at the coming frame; :meth:`detected` tells later what it found."""
         self._since_look, self._urgent = -1, False
 
-    def detected(self, time: float, detections: Float) -> None:
+    def detected(self, time: float, detections: Float, colours: Float | None = None) -> None:
         """Take what the detector found in the frame at ``time``, which may be past.
 
-        ``detections`` (n, 5) are boxes and scores, best first.
+        ``detections`` (n, 5) are boxes and scores, best first; ``colours`` (n, d) their
+        :func:`appearance`, None where nobody knows.
         """
         found = np.asarray(detections, np.float32).reshape(-1, 5)
-        self._match(time, found[(found[:, 2:4] > found[:, :2]).all(1)])
+        real = (found[:, 2:4] > found[:, :2]).all(1)
+        self._match(time, found[real], None if colours is None else colours[real])
 
-    def propose(self, time: float, detections: Float | None = None) -> Float:
+    def propose(
+        self, time: float, detections: Float | None = None, colours: Float | None = None
+    ) -> Float:
         """Boxes (P, 4) float32 to estimate poses in, for the frame at ``time`` seconds.
 
-        ``detections`` (n, 5) are the detector's for this very frame; None when it did not look or
-        is not done. :meth:`update` must be called once for each proposal, in their order.
+        ``detections`` (n, 5) are the detector's for this very frame, with their ``colours``; None
+        when it did not look or is not done. :meth:`update` must be called once for each proposal,
+        in their order.
         """
         if detections is not None:
             self.look()
-            self.detected(time, detections)
-        self._since_look = (self._since_look or 0) + 1
-        self._tracks = [t for t in self._tracks if time - t.seen <= self.options.keep]
+            self.detected(time, detections, colours)
+        self._since_look, self._time = (self._since_look or 0) + 1, time
+        self._tracks = [t for t in self._tracks if time - t.seen <= self._waits(t)]
         asked = [t for t in self._tracks if not t.lost][: self.options.max_persons]
         self._asked.append((time, [(track, track.starts) for track in asked]))
         if not asked:
@@ -154,15 +166,30 @@ class Tracker:
             track.lost = True
         self._tracks, self._since_look = [], None
 
-    def _match(self, time: float, detections: Float) -> None:
+    def _waits(self, track: Track) -> float:
+        """Seconds that a track's id waits for its person."""
+        return self.options.keep if track.colours is None else self.options.recall
+
+    def _may_come_back(self, track: Track) -> bool:
+        """Whether it is likely enough that a lost person is there again to look for them often."""
+        return track.lost and self._time - track.seen <= self.options.keep
+
+    def _match(self, time: float, detections: Float, colours: Float | None) -> None:
         """Give detections to tracks; start new tracks from those that nobody takes."""
         options = self.options
         pairs: dict[int, int] = {}
         if self._tracks and len(detections):
-            pairs = dict(assign(self._costs(time, detections)))
+            pairs = dict(assign(costs(self._tracks, time, detections, colours, options)))
+        alone = np.zeros(len(detections), np.bool_)
+        if colours is not None and len(detections):
+            # Of two who overlap one is seen in part, and in the other's colours.
+            alone = box_iou(detections[:, :4], detections[:, :4]).sum(1) < 1 + _OVERLAP
         for row, track in enumerate(self._tracks):
             if row in pairs:
-                self._support(track, detections[pairs[row]], time)
+                column = pairs[row]
+                self._support(track, detections[column], time)
+                if colours is not None and alone[column]:
+                    track.learn(colours[column])
                 continue
             track.misses += 1
             # The detector may overlook whom the cascade sees well, but not for ever.
@@ -178,26 +205,10 @@ class Tracker:
             held = [t.predicted(time) for t in active]
             if held and box_iou(row[None, :4], [*held, *unions(held)]).max() > 0.5:
                 continue
-            self._tracks.append(Track(row[:4].copy(), float(row[4]), time, time, time))
-
-    def _costs(self, time: float, detections: Float) -> Float:
-        """(tracks, detections): how badly they fit, infinite where they cannot be the same."""
-        held = np.stack([t.predicted(time) for t in self._tracks])
-        iou = box_iou(held, detections[:, :4])
-        cost = np.where(iou >= 0.2, 1 - iou, np.inf).astype(np.float32)
-        centre, size = centre_and_size(detections[:, :4])
-        height = np.maximum(size.max(1), 1)
-        for i, track in enumerate(self._tracks):
-            if not track.lost:
-                continue
-            # A lost person may be anywhere in walking distance, but is as large as before.
-            own = track.length
-            distance = np.linalg.norm(centre - centre_and_size(held[i])[0], axis=1)
-            reach = (0.3 + 0.7 * (time - track.seen)) * own
-            near = (distance < reach) & (height < 1.6 * own) & (own < 1.6 * height)
-            # Whoever is being followed comes first.
-            cost[i] = np.where(near, 1 + distance / reach, np.inf)
-        return cost
+            track = Track(row[:4].copy(), float(row[4]), time, time, time)
+            if colours is not None and alone[column]:
+                track.learn(colours[column])
+            self._tracks.append(track)
 
     def _support(self, track: Track, detection: Float, time: float) -> None:
         """The detector sees the track's person in ``detection`` (5,)."""

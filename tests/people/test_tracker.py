@@ -68,10 +68,25 @@ def test_an_id_survives_a_short_loss(gap):
     assert all(f == {1: 0} for f in frames[back:])
 
 
-def test_who_comes_back_late_is_somebody_new():
-    frames = World(Actor(lambda t: None if 1 <= t < 3 else (300.0, 540.0))).run(Tracker(COCO17), 4)
+@pytest.mark.parametrize(("coloured", "gap", "id"), [(False, 2, 2), (True, 2, 1), (True, 4, 2)])
+def test_who_comes_back_late_is_known_by_the_clothes(coloured, gap, id):
+    """A second without, three with colours: then the id is not used again."""
+
+    def path(t):
+        return None if 1 <= t < 1 + gap else (300.0, 540.0)
+
+    frames = World(Actor(path), coloured=coloured).run(Tracker(COCO17), 2 + gap)
     assert frames[20] == {1: 0}
-    assert frames[-1] == {2: 0}
+    assert frames[-1] == {id: 0}
+
+
+@pytest.mark.parametrize(("coloured", "id"), [(False, 1), (True, 2)])
+def test_a_stranger_in_other_clothes_gets_an_id_of_the_own(coloured, id):
+    first = Actor(lambda t: (300.0, 540.0) if t < 1 else None)
+    stranger = Actor(lambda t: (350.0, 540.0) if t >= 1.5 else None)
+    frames = World(first, stranger, coloured=coloured).run(Tracker(COCO17), 3)
+    assert frames[20] == {1: 0}
+    assert frames[-1] == {id: 1}
 
 
 def test_nobody_is_shown_long_after_leaving():

@@ -50,8 +50,10 @@ class Actor:
 class World:
     """Actors from front to back: who is mostly behind another is seen by nobody."""
 
-    def __init__(self, *actors: Actor, size=(1920, 1080), fps=30.0, noise=2.0, seed=0) -> None:
-        self.actors, self.size, self.fps = actors, size, fps
+    def __init__(
+        self, *actors: Actor, size=(1920, 1080), fps=30.0, noise=2.0, seed=0, coloured=False
+    ) -> None:
+        self.actors, self.size, self.fps, self.coloured = actors, size, fps, coloured
         self.random = np.random.default_rng(seed)
         self.noise = noise
 
@@ -75,6 +77,12 @@ class World:
             rows.append([*box, self.actors[actor].sure])
         return np.array(rows, np.float32).reshape(-1, 5)
 
+    def colours(self, t: float) -> np.ndarray | None:
+        """Of those whom :meth:`detect` gives: each wears a colour of their own."""
+        if not self.coloured:
+            return None
+        return np.eye(len(self.actors), dtype=np.float32)[[i for i, _ in self.seen(t)]]
+
     def estimate(self, t: float, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The pose of whoever fills a box best; a poor one where nobody does."""
         seen = [s for s in self.seen(t) if not self.actors[s[0]].phantom]
@@ -94,7 +102,9 @@ class World:
         frames = []
         for n in range(round(seconds * self.fps)):
             t = start + n / self.fps
-            boxes = tracker.propose(t, self.detect(t) if tracker.wants_detector() else None)
+            looks = tracker.wants_detector()
+            found = (self.detect(t), self.colours(t)) if looks else (None, None)
+            boxes = tracker.propose(t, *found)
             joints, scores = self.estimate(t, boxes)
             people = tracker.update(t, joints, scores, self.size)
             frame = {}
