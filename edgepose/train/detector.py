@@ -19,7 +19,7 @@ from edgepose.geometry import box_iou
 from edgepose.people.detector import Detector
 from edgepose.train.checkpoints import SUFFIX, averaged, save_checkpoint
 from edgepose.train.detector_batches import Batches
-from edgepose.train.detector_data import Source, load_sources
+from edgepose.train.detector_data import LabelledPicture, load_sources
 from edgepose.train.detector_lite0 import Lite0Detector
 from edgepose.train.detector_loss import detection_loss
 from edgepose.train.detector_nano import NanoDetector
@@ -116,7 +116,7 @@ def _write_kept(model: nn.Module, start: dict[str, Tensor], share: float, path: 
     save_checkpoint(path, {"ema": mean})
 
 
-def _some(sources: Sequence[Source], most: int = 150) -> list[Source]:
+def _some(sources: Sequence[LabelledPicture], most: int = 150) -> list[LabelledPicture]:
     """All whole pictures, and at most so many of the others."""
     crops = [s for s in sources if not s.whole]
     return [*crops[:: max(1, len(crops) // most)], *(s for s in sources if s.whole)]
@@ -132,7 +132,9 @@ def torch_network(model: nn.Module) -> Any:
     return run
 
 
-def measure(detector: Detector, sources: Sequence[Source], iou: float = 0.5) -> dict[str, float]:
+def measure(
+    detector: Detector, sources: Sequence[LabelledPicture], iou: float = 0.5
+) -> dict[str, float]:
     """What ``detector`` finds of the persons of crops, and on whole pictures; shares in [0, 1].
 
     ``recall`` is that of the persons with joint labels in crops, ``recall_all`` that of all boxes
@@ -156,7 +158,9 @@ def measure(detector: Detector, sources: Sequence[Source], iou: float = 0.5) -> 
     return {name: round(value, 4) for name, value in result.items()}
 
 
-def _measure_crops(detector: Detector, sources: Sequence[Source], iou: float) -> dict[str, float]:
+def _measure_crops(
+    detector: Detector, sources: Sequence[LabelledPicture], iou: float
+) -> dict[str, float]:
     hits: list[bool] = []
     hits_all: list[bool] = []
     right = wrong = 0

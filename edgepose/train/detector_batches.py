@@ -9,7 +9,7 @@ import torch
 
 from edgepose.train.augment import MEAN, STD
 from edgepose.train.detector_compose import Composer
-from edgepose.train.detector_data import Source
+from edgepose.train.detector_data import LabelledPicture
 from edgepose.train.detector_scenes import SceneCanvases
 from edgepose.train.distributed import Processes
 from edgepose.train.loop import Batch
@@ -30,7 +30,7 @@ class Batches:
 
     def __init__(
         self,
-        sources: Sequence[Source],
+        sources: Sequence[LabelledPicture],
         size: tuple[int, int],
         count: int,
         seed: int,

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from edgepose.train.detector_data import Float, box_rows, overlap_share
+from edgepose.train.detector_data import box_rows, overlap_share
+from edgepose.types import Float
 
 MAX_TRUTH, MAX_IGNORE = 16, 16
 

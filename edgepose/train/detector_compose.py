@@ -18,9 +18,10 @@ import numpy as np
 from edgepose.crop import crop
 from edgepose.train.augment import MEAN
 from edgepose.train.detector_board import MAX_IGNORE, Board, mirrored, solid
-from edgepose.train.detector_data import Float, Source, box_rows, free_patches, overlap_share
+from edgepose.train.detector_data import LabelledPicture, box_rows, free_patches, overlap_share
 from edgepose.train.detector_light import degraded, tinted
 from edgepose.train.detector_turn import turn, widen
+from edgepose.types import Float
 
 _GREY = MEAN[0]  # normalises to 0: it also pads a letterboxed frame
 
@@ -28,7 +29,7 @@ _GREY = MEAN[0]  # normalises to 0: it also pads a letterboxed frame
 class Composer:
     """Makes canvases (3, S, S) float32 RGB in 8-bit levels, with persons and unsure boxes."""
 
-    def __init__(self, sources: Sequence[Source], size: int, seed: int) -> None:
+    def __init__(self, sources: Sequence[LabelledPicture], size: int, seed: int) -> None:
         self.size = size
         self.sources = sources
         self.peopled = [i for i, s in enumerate(sources) if len(s.persons)]
@@ -93,7 +94,7 @@ class Composer:
         unsure = np.concatenate((cut[(left < 0.45) & (left > 0.05)], np.clip(unsure, low, high)))
         return canvas, cut[left >= 0.45], solid(unsure)[:MAX_IGNORE]
 
-    def _pick(self) -> Source:
+    def _pick(self) -> LabelledPicture:
         return self.sources[self.peopled[self.random.integers(len(self.peopled))]]
 
     def _add(self, canvas: Float, board: Board, count: int) -> None:
@@ -122,7 +123,13 @@ class Composer:
                     break
 
     def _paste(
-        self, canvas: Float, board: Board, scene: Source, window: Float, corner: Any, zoom: float
+        self,
+        canvas: Float,
+        board: Board,
+        scene: LabelledPicture,
+        window: Float,
+        corner: Any,
+        zoom: float,
     ) -> None:
         """Scale ``window`` of a scene by ``zoom`` and lay it down at ``corner`` (x, y) pixels."""
         stretch = np.exp(self.random.normal(0, 0.06, 2)) * zoom
@@ -172,7 +179,7 @@ class Composer:
         y = np.minimum(np.arange(h) + 0.5, h - np.arange(h) - 0.5) / width
         return np.asarray(np.clip(np.minimum(x[None], y[:, None]), 0, 1), np.float32)
 
-    def _blurred(self, source: Source) -> Float:
+    def _blurred(self, source: LabelledPicture) -> Float:
         """The picture itself, too blurred to know anybody in it, over the whole canvas."""
         h, w = source.picture.shape[:2]
         cells = int(self.random.integers(3, 7))

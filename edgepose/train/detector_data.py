@@ -13,15 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 from edgepose.data.records import Pictures, Record, load_records, split_by_image
 from edgepose.data.scenes import holds_scenes, load_scenes
 from edgepose.geometry import box_iou
-
-Float = NDArray[np.float32]
+from edgepose.types import Float
 
 SURE, UNSURE = 0.45, 0.35  # machine boxes: a person from SURE on, unknown from UNSURE on
 _LONG_SIDE = 416  # pictures are kept at most this large
 
 
 @dataclass(frozen=True)
-class Source:
+class LabelledPicture:
     """One picture (H, W, 3) uint8 BGR with its persons and unsure regions, boxes (n, 4) pixels.
 
     ``annotated`` are the boxes of the persons that have joint labels, to measure recall on.
@@ -91,12 +90,12 @@ def label_boxes(records: Sequence[Record]) -> tuple[Float, Float]:
     return persons, rest
 
 
-def load_sources(sets: Sequence[Path | str], split: str) -> list[Source]:
+def load_sources(sets: Sequence[Path | str], split: str) -> list[LabelledPicture]:
     """Decode all pictures of a split of several files, persons or scenes; about 2 GB for 15,000.
 
     A set without lines of ``split`` is skipped. Raises DataError naming file and line or picture.
     """
-    sources: list[Source] = []
+    sources: list[LabelledPicture] = []
     for path in sets:
         with Pictures(path) as pictures:
             if holds_scenes(path):
@@ -104,7 +103,11 @@ def load_sources(sets: Sequence[Path | str], split: str) -> list[Source]:
                     persons = scene.persons[:, :4]
                     picture = pictures.decode(scene.image)
                     sources.append(
-                        _fitted(Source(scene.image, picture, persons, scene.unsure, persons, True))
+                        _fitted(
+                            LabelledPicture(
+                                scene.image, picture, persons, scene.unsure, persons, True
+                            )
+                        )
                     )
                 continue
             records = [r for r in load_records(path) if r.split == split]
@@ -113,11 +116,11 @@ def load_sources(sets: Sequence[Path | str], split: str) -> list[Source]:
                 persons, unsure = label_boxes(group)
                 limits = np.tile(np.array(picture.shape[1::-1], np.float32), 2)
                 annotated = np.clip(np.stack([r.truth_box for r in group]), 0, limits)
-                sources.append(_fitted(Source(name, picture, persons, unsure, annotated)))
+                sources.append(_fitted(LabelledPicture(name, picture, persons, unsure, annotated)))
     return sources
 
 
-def _fitted(source: Source) -> Source:
+def _fitted(source: LabelledPicture) -> LabelledPicture:
     """The source, reduced if its picture is large."""
     factor = _LONG_SIDE / max(source.picture.shape[:2])
     if factor >= 1:
@@ -132,7 +135,7 @@ def _fitted(source: Source) -> Source:
     )
 
 
-def free_patches(sources: Sequence[Source], least: int = 40) -> list[Patch]:
+def free_patches(sources: Sequence[LabelledPicture], least: int = 40) -> list[Patch]:
     """Strips beside, above and below all persons of each source, at least ``least`` pixels wide.
 
     The whole picture of a source without persons.

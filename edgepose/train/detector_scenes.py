@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from edgepose.crop import crop
 from edgepose.train.augment import MEAN
-from edgepose.train.detector_data import Source, box_rows, overlap_share
+from edgepose.train.detector_data import LabelledPicture, box_rows, overlap_share
 from edgepose.train.detector_light import relit
 from edgepose.types import Float
 
@@ -26,7 +26,9 @@ _VISIBLE, _TRACE = 0.4, 0.03  # share of a cut-off person's box: a person from t
 class SceneCanvases:
     """Makes canvases (3, H, W) float32 RGB in 8-bit levels, with persons and unsure boxes."""
 
-    def __init__(self, scenes: Sequence[Source], crops: Sequence[Source], seed: int) -> None:
+    def __init__(
+        self, scenes: Sequence[LabelledPicture], crops: Sequence[LabelledPicture], seed: int
+    ) -> None:
         """``scenes`` are whole pictures, some of them without persons; ``crops`` may be none."""
         self.peopled = [s for s in scenes if len(s.persons)]
         self.empty = [s for s in scenes if not len(s.persons)] or self.peopled
@@ -47,7 +49,7 @@ class SceneCanvases:
             levels = np.where(padding, np.float32(_GREY), levels)
         return levels, persons, unsure
 
-    def _pick(self, empty: float, crops: float) -> Source:
+    def _pick(self, empty: float, crops: float) -> LabelledPicture:
         """A picture: without persons, or a crop, with these chances, else one with persons."""
         chance = self.random.random()
         if chance < empty:
@@ -99,7 +101,7 @@ class SceneCanvases:
         for part in parts:
             self._cover(board, self._pick(0.3, 0.3), np.array(part))
 
-    def _cover(self, board: _Board, source: Source, place: Float) -> None:
+    def _cover(self, board: _Board, source: LabelledPicture, place: Float) -> None:
         """Fill ``place`` (4,) with a part of a picture."""
         sides, picture = place[2:] - place[:2], np.array(source.picture.shape[1::-1])
         zoom = float(np.max(sides / picture)) * float(np.exp(self.random.uniform(0, 0.45)))
@@ -118,7 +120,7 @@ class _Board:
         self.unsure: list[Float] = []
         self._random = rng
 
-    def lay(self, source: Source, place: ArrayLike, window: ArrayLike) -> None:
+    def lay(self, source: LabelledPicture, place: ArrayLike, window: ArrayLike) -> None:
         """Resample ``window`` (4,) of a picture onto ``place`` (4,), whole pixels; often mirrored.
 
         A window that reaches beyond the picture brings padding along.

@@ -6,10 +6,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.train.detector_data import Float, Source
+from edgepose.train.detector_data import LabelledPicture
+from edgepose.types import Float
 
 
-def widen(source: Source, rng: np.random.Generator) -> Source:
+def widen(source: LabelledPicture, rng: np.random.Generator) -> LabelledPicture:
     """Continue a picture's person-free margins, mirrored to and fro, without a seam."""
     h, w = source.picture.shape[:2]
     taken = np.concatenate((source.persons, source.unsure))
@@ -20,7 +21,7 @@ def widen(source: Source, rng: np.random.Generator) -> Source:
     picture = source.picture[rows][:, columns]
     shift = np.array([left, top, left, top], np.float32)
     moved = (source.persons + shift, source.unsure + shift, source.annotated + shift)
-    return Source(source.name, picture, *moved)
+    return LabelledPicture(source.name, picture, *moved)
 
 
 def _beyond(
@@ -36,7 +37,7 @@ def _beyond(
     return np.concatenate((front, np.arange(side), back)), reach[0]
 
 
-def turn(source: Source, rng: np.random.Generator) -> Source:
+def turn(source: LabelledPicture, rng: np.random.Generator) -> LabelledPicture:
     """Rotate some pictures a little, a few by any angle; boxes by their inscribed ellipse."""
     chance = rng.random()
     if chance > 0.25:
@@ -59,7 +60,7 @@ def turn(source: Source, rng: np.random.Generator) -> Source:
         )
         return np.asarray(np.clip(out, 0, [w, h, w, h]), np.float32)
 
-    return Source(
+    return LabelledPicture(
         source.name,
         np.asarray(picture, np.uint8),
         turned(source.persons),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from edgepose.types import Float
 
 
-def erase_parts(crops: Array, rng: np.random.Generator) -> Array:
+def erase_parts(crops: Float, rng: np.random.Generator) -> Float:
     """Cover one to three rectangles of a crop (1, 3, S, S) by a colour: limbs get hidden.
 
     Random erasing (Zhong et al. 2020); what is hidden must be told from the rest of the body.
@@ -23,7 +23,7 @@ def erase_parts(crops: Array, rng: np.random.Generator) -> Array:
     return crops
 
 
-def put_beside(crops: Array, other: Array, low: float, high: float) -> Array:
+def put_beside(crops: Float, other: Float, low: float, high: float) -> Float:
     """Cover what lies left or right of a person by a strip of another person's crop.
 
     Both (1, 3, S, S). ``low`` and ``high`` bound the person's joints, x in sides of the crop from
@@ -41,8 +41,8 @@ def put_beside(crops: Array, other: Array, low: float, high: float) -> Array:
 
 
 def cut_off(
-    crops: Array, points: Array, rng: np.random.Generator
-) -> tuple[Array, NDArray[np.bool_]]:
+    crops: Float, points: Float, rng: np.random.Generator
+) -> tuple[Float, NDArray[np.bool_]]:
     """End the frame inside a crop (1, 3, S, S): one side becomes border, as wide as 0.08 to 0.35.
 
     ``points`` (k, 2) in [-0.5, 0.5] of the crop; also gives which of them are still in the picture.

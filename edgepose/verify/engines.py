@@ -21,12 +21,12 @@ from edgepose.geometry import denormalise, torso_diameter
 from edgepose.nv12 import as_bgr
 from edgepose.people.detector import Detector
 from edgepose.sources.open import SAMPLE_BOX, open_source
+from edgepose.types import Float
 from edgepose.verify.emulate import Emulated
 
 HEIGHT = 220  # pixels, of the person that drift is told for
 ENGINE, NETWORK = "engine", "network"
 
-Float = NDArray[np.float32]
 Run = Callable[[Float], tuple[Float, ...]]
 Loader = Callable[[NetworkSpec, bytes], Run]
 

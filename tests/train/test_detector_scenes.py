@@ -5,7 +5,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from edgepose.train.detector_batches import Batches  # noqa: E402
-from edgepose.train.detector_data import Source, box_rows  # noqa: E402
+from edgepose.train.detector_data import LabelledPicture, box_rows  # noqa: E402
 from edgepose.train.detector_light import relit  # noqa: E402
 from edgepose.train.detector_scenes import SceneCanvases  # noqa: E402
 from edgepose.train.distributed import Processes  # noqa: E402
@@ -20,7 +20,7 @@ def scene(people=1, size=(150, 200)):
         centre, axes = ((x0 + x1) // 2, (y0 + y1) // 2), ((x1 - x0) // 2, (y1 - y0) // 2)
         cv2.ellipse(picture, centre, axes, 0, 0, 360, (250, 240, 250), -1)
     rows = box_rows(boxes)
-    return Source(f"{people}", picture, rows, box_rows([]), rows, True)
+    return LabelledPicture(f"{people}", picture, rows, box_rows([]), rows, True)
 
 
 def test_canvases_are_reproducible_and_boxes_lie_on_them():
@@ -75,7 +75,7 @@ def test_light_keeps_the_range_and_puts_persons_against_it():
 
 
 def test_batches_come_in_both_orientations_and_as_composed_squares():
-    crop = Source(
+    crop = LabelledPicture(
         "crop", *(getattr(scene(1), n) for n in ("picture", "persons", "unsure", "annotated"))
     )
     batches = Batches([scene(0), scene(1), crop], (64, 160), 2, 0, 0.3)(0, Processes())

@@ -12,7 +12,7 @@ from edgepose.people.detector import Detector  # noqa: E402
 from edgepose.train import detector as training  # noqa: E402
 from edgepose.train.detector_batches import Batches  # noqa: E402
 from edgepose.train.detector_compose import Composer  # noqa: E402
-from edgepose.train.detector_data import Source, label_boxes  # noqa: E402
+from edgepose.train.detector_data import LabelledPicture, label_boxes  # noqa: E402
 from edgepose.train.detector_lite0 import Lite0Detector, boxes_at  # noqa: E402
 from edgepose.train.detector_loss import (  # noqa: E402
     assign,
@@ -36,7 +36,7 @@ def _source(seed=0, size=(120, 100)):
     picture = rng.integers(0, 60, (*size, 3)).astype(np.uint8)
     cv2.ellipse(picture, (50, 60), (16, 40), 0, 0, 360, (250, 240, 250), -1)
     person = np.array([[34, 20, 66, 100]], np.float32)
-    return Source(f"{seed}", picture, person, np.zeros((0, 4), np.float32), person)
+    return LabelledPicture(f"{seed}", picture, person, np.zeros((0, 4), np.float32), person)
 
 
 def test_grid_follows_the_network_s_order():
@@ -245,9 +245,11 @@ def test_a_widened_picture_holds_the_old_one_and_nobody_else():
 
 def test_a_picture_with_the_person_at_its_border_is_not_widened_there():
     source = _source()
-    cut = Source(
+    cut = LabelledPicture(
         "cut", source.picture[:, 40:], source.persons - [[40, 0, 40, 0]], *[source.unsure] * 2
     )
-    cut = Source("cut", cut.picture, np.clip(cut.persons, 0, None), cut.unsure, cut.annotated)
+    cut = LabelledPicture(
+        "cut", cut.picture, np.clip(cut.persons, 0, None), cut.unsure, cut.annotated
+    )
     wide = widen(cut, np.random.default_rng(2))
     assert wide.persons[0, 0] == 0
