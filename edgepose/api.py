@@ -141,7 +141,7 @@ def stream(
     source: Spec | Source | Sequence[Spec | Source],
     *,
     bundle: str | Path | None = None,
-    backend: str = "auto",
+    backend: str | Backend = "auto",
     threads: int | None = None,
     detect_every: int | None = None,
     max_persons: int | None = None,
@@ -160,7 +160,7 @@ def stream(
         source: what :func:`open_source` takes, an open source (which the caller then closes), or a
             list of these.
         bundle: the model's folder; None takes the one that ships.
-        backend: what runs the networks, ``"auto"`` the best that is there.
+        backend: what runs the networks, ``"auto"`` the best that is there, or one that is open.
         threads: of each network; None shares the cores among the stages.
         detect_every: frames between two runs of the detector.
         max_persons: how many persons of a source are followed at most.

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 import edgepose
+from edgepose.backends import open_backend
+from edgepose.backends.host_device import HostDeviceBackend
 from edgepose.cuda.host import HostDevice
 from edgepose.cuda.pool import PinnedPool, lent_by
 from edgepose.errors import SourceError
@@ -287,6 +289,30 @@ def test_poses_of_nv12_frames(monkeypatch, tmp_path, sample):
         meant = next(iter(own)).image
     error = np.abs(results[-1].frame.astype(int) - meant)
     assert np.percentile(error, 95) <= 5
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ImportWarning")
+def test_nv12_frames_through_the_device_cascade(monkeypatch, tmp_path, sample):
+    """From GStreamer's buffer to the persons with both networks on a device: nobody makes BGR."""
+    gstreamer(monkeypatch, tmp_path)
+    pictures = pictures_of(sample, tmp_path / "shots", (360, 640), count=1)
+    pipeline = (
+        f'gst:multifilesrc location="{pictures}" loop=true caps="image/jpeg,framerate=10/1" ! '
+        "jpegdec ! videoconvert ! video/x-raw,format=NV12,colorimetry=bt601"
+    )
+    device = HostDevice()
+    backend = HostDeviceBackend(device, open_backend("onnxruntime", 1))
+    options = {"max_frames": 6, "detect_every": 1, "smooth": False}
+    there = list(edgepose.stream(pipeline, backend=backend, **options))[-1]
+    assert isinstance(there.image, NV12)
+    assert lent_by(device, there.image.y)
+    assert there.image._bgr is None
+    here = list(edgepose.stream(pipeline, backend="onnxruntime", **options))[-1]
+    assert len(there.people) == len(here.people) >= 1
+    for a, b in zip(there.people, here.people, strict=True):
+        # The kernels convert only the pixels of a crop, and interpolate chroma with it: a joint
+        # that nobody is sure of may go elsewhere.
+        assert np.percentile(np.linalg.norm(a.joints - b.joints, axis=1), 75) < 3
 
 
 @pytest.fixture
