@@ -203,4 +203,5 @@ def test_the_site_builds_and_no_link_is_broken(tmp_path):
     assert done.returncode == 0, done.stderr
     api = (tmp_path / "site" / "api" / "index.html").read_text()
     assert "edgepose.cascade.host.HostCascade" in api
+    assert not re.search(r":(attr|class|func|meth|mod):", api)  # Sphinx's marks are read
     assert "--detect-every" in (tmp_path / "site" / "cli" / "index.html").read_text()

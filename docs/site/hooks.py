@@ -19,6 +19,7 @@ from reference import reference
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 LINK = re.compile(r"(?P<text>\[[^\]]*\])\((?P<link>[^)\s#]+)(?P<anchor>#[^)]*)?\)")
+ROLE = re.compile(r":(?:attr|class|func|meth|mod):<code>~?")
 LANGUAGES = {".py": "python", ".toml": "toml", ".h": "cpp", ".cpp": "cpp", ".cu": "cpp"}
 
 # Where a page of the site comes from, by its name in the site.
@@ -61,6 +62,11 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         return f"{found['text']}({link}{found['anchor'] or ''})"
 
     return LINK.sub(lead, markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Docstrings name what they mean as Sphinx does, :func:`load`; here that is code."""
+    return ROLE.sub("<code>", html)
 
 
 def seen() -> set[Path]:
