@@ -88,10 +88,17 @@ def _spread(
             f"a batch needs Ray ({error}); install it with: pip install 'edgepose[ray]'"
         ) from None
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address is None:
-        ray.init(num_cpus=workers, include_dashboard=False, **quiet)
-    else:
-        ray.init(address=address, **quiet)
+    try:
+        if address is None:
+            ray.init(num_cpus=workers, include_dashboard=False, **quiet)
+        else:
+            ray.init(address=address, **quiet)
+    except Exception as error:  # noqa: BLE001  Ray raises no type of its own here
+        ray.shutdown()
+        raise BackendError(
+            f"Ray did not start ({' '.join(str(error).split())}); free the machine of other work, "
+            "or name a cluster that runs with --address."
+        ) from None
     try:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False

@@ -152,3 +152,11 @@ def test_what_cannot_be_read_is_told(corpus, tmp_path):
     assert worker(vars(bad))["frames"] == 0
     assert settings.fault(bad).exists()
     assert not settings.file(bad).exists()
+
+
+def test_a_cluster_that_is_not_there(corpus, tmp_path):
+    pytest.importorskip("ray", reason="no Ray: pip install 'edgepose[ray]'")
+    done = finished(batch(corpus, tmp_path / "out", "--address", "auto"))
+    assert done.returncode == USER_ERROR
+    assert "Ray did not start" in done.stderr
+    assert "Traceback" not in done.stderr
