@@ -102,7 +102,7 @@ def steps() -> list[Step]:
         Step("timings", _python("timings"), 240),
         Step("cascade", _python("gpu_cascade:parity"), 180),
         Step("cascade timings", _python("gpu_cascade:timings"), 240),
-        Step("cascade floor", _python("gpu_cascade:floor"), 120),
+        Step("cascade floor", _python("gpu_floor:floor"), 120),
         Step("cascade memory", _python("gpu_cascade:memory"), 240),
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gpu_cascade
+import gpu_floor
 import pytest
 
 from edgepose.backends import open_backend
@@ -33,7 +34,8 @@ def small(monkeypatch, two_stages):
         return cv2.resize(frame, None, fx=0.25, fy=0.25), boxes / 4
 
     monkeypatch.setattr(gpu_cascade, "scene", scene)
-    monkeypatch.setattr(gpu_cascade, "Bundle", lambda: two_stages)
+    for module in (gpu_cascade, gpu_floor):
+        monkeypatch.setattr(module, "Bundle", lambda: two_stages)
 
 
 def test_parity():
@@ -56,8 +58,8 @@ def test_timings():
 def test_floor(monkeypatch):
     """Operations and bytes are counted, the ceilings are made up."""
     pytest.importorskip("torch")
-    monkeypatch.setattr(gpu_cascade, "ceilings", lambda dtype: (1e9, 1e3))
-    one, two, half, _ = gpu_cascade.floor((1, 2))["rows"]
+    monkeypatch.setattr(gpu_floor, "ceilings", lambda dtype: (1e9, 1e3))
+    one, two, half, _ = gpu_floor.floor((1, 2))["rows"]
     assert two["operations"] == 2 * one["operations"] > 1e6
     assert one["bytes"] == 2 * half["bytes"]
     assert one["bytes"] < two["bytes"] < 2 * one["bytes"]  # weights are read once
