@@ -86,7 +86,7 @@ def test_results_carry_persons_times_and_steps():
     with pipeline(Watched(8), detector=SceneDetector(worlds), cascade=SceneCascade(worlds)) as run:
         results = list(run)
     assert [r.time for r in results] == [n / 30 for n in range(8)]
-    assert [[p.id for p in r.people] for r in results] == [[]] * 2 + [[1]] * 6
+    assert [[p.id for p in r.people] for r in results] == [[1]] * 8
     steps = list(results[0].seconds)
     assert steps == ["decode", "detect", "stage 1", "stage 2", "track", "output"]
     assert run.stats.people == 1
