@@ -25,8 +25,8 @@ class TrackerOptions:
     confirm_person: float = 0.6
     """Their least score of detector and pose together."""
     at_once: float = 0.7
-    """A score of both together from which one good pose is enough: whoever is as plain as that is
-    shown in the first frame. Of 468 rooms, streets and gardens without a person none reaches 0.6."""
+    """A score of both together from which one good pose is enough: who is as plain as that is shown
+    in the first frame. Of 468 rooms, streets and gardens without a person none reaches 0.6."""
     sure_score: float = 0.7
     """A new person's detection under this must be seen again, two frames later."""
     patience: float = 0.15
