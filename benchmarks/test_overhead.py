@@ -4,12 +4,14 @@
 
 A run over the sample, again and again, less a run over its first frame, beside the same frames
 decoded, looked at and estimated alone, in turn. Interpreter, imports and loading are in both runs
-and so in neither figure.
+and so in neither figure. On one core, where nothing else slows a thread down, that is what the run
+adds; on all cores a run also pays for its threads sharing caches, memory and the interpreter.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import statistics
 import sys
@@ -20,7 +22,9 @@ import pytest
 from benchmarks.runs import ROUNDS, finish, start
 from edgepose.bench.machine import machine
 
-FRAMES, MOST = 400, 1.15
+FRAMES = 400
+# By the cores there are (None: all).
+MOST = {1: 1.15, None: 1.35}
 
 
 def run(folder: Path, persons: int, frames: int) -> tuple[float, int, float]:
@@ -41,8 +45,17 @@ def run(folder: Path, persons: int, frames: int) -> tuple[float, int, float]:
     return done.cpu, int(looks[1]), out.read_text().count('"joints":[[') / frames
 
 
+@pytest.fixture(params=MOST)
+def cores(request):
+    """What this process and its children may use."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[: request.param])
+    yield request.param
+    os.sched_setaffinity(0, before)
+
+
 @pytest.mark.parametrize("persons", [1, 2])
-def test_overhead(benchmark, tmp_path, capsys, persons):
+def test_overhead(benchmark, tmp_path, capsys, cores, persons):
     ratios = []
 
     def once() -> None:
@@ -65,5 +78,6 @@ def test_overhead(benchmark, tmp_path, capsys, persons):
     ratio = statistics.median(ratios)
     benchmark.extra_info |= {"machine": machine(), "ratio": ratio}
     with capsys.disabled():
-        print(f"\n{persons} persons: a run costs {ratio:.2f} x its parts ({sorted(ratios)})")
-    assert ratio <= MOST
+        where = "all cores" if cores is None else "one core"
+        print(f"\n{persons} persons, {where}: {ratio:.2f} x its parts ({sorted(ratios)})")
+    assert ratio <= MOST[cores]

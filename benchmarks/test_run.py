@@ -104,11 +104,13 @@ def test_live_age(benchmark, tmp_path, capsys) -> None:
     """How old a live frame is when its outputs are done, from an RTSP server; ours and before."""
     need_rtsp()
     pictures = pictures_of(Path(CLIP), tmp_path / "pictures", (360, 640))
-    packages = {"ours": PRESENT, **({"before": BEFORE} if BEFORE else {})}
+    packages = {"ours": (PRESENT, SHIPPED)}
+    if BEFORE is not None:
+        packages["before"] = BEFORE, shipped_to_before(tmp_path)
     ages: dict[str, list[tuple[float, float]]] = {name: [] for name in packages}
 
-    def age(url: str, package: str) -> tuple[float, float]:
-        program = [sys.executable, "-m", "edgepose.cli.run", "--source", url, "--bundle", SHIPPED]
+    def age(url: str, package: str, bundle: str) -> tuple[float, float]:
+        program = [sys.executable, "-m", "edgepose.cli.run", "--source", url, "--bundle", bundle]
         text = finish(start([*program, "--max-frames", "150"], package)).text
         row = re.search(r"^frame age +([\d.]+) +[\d.]+ +([\d.]+)", text, re.MULTILINE)
         assert row, text
@@ -118,7 +120,7 @@ def test_live_age(benchmark, tmp_path, capsys) -> None:
 
         def once() -> None:
             for name, package in packages.items():
-                ages[name].append(age(camera.url, package))
+                ages[name].append(age(camera.url, *package))
 
         benchmark.pedantic(once, rounds=ROUNDS, warmup_rounds=1)
     with capsys.disabled():

@@ -87,7 +87,8 @@ class Capture:
                     frame.time = frame.captured - self._began
                 frame.index += offset
                 frame.source = self.number
-                frame.seconds["decode"] = now - begun
+                # A camera's frame is waited for, too: that is no decoding.
+                frame.seconds["capture" if self.lifecycle.live else "decode"] = now - begun
                 self._next_index = frame.index + 1
                 self.lifecycle.frame()
                 if self._stopping.is_set() or not self._collector.put(frame):

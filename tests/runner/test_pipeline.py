@@ -47,7 +47,9 @@ def test_few_frames_wait_at_a_time():
 def test_a_live_source_gives_the_newest_and_counts_what_it_drops():
     source = Counting(60, live=True, period=0.004)
     with pipeline(source, detector=Slow(0.03)) as run:
-        indices = [result.index for result in run]
+        results = [(result.index, list(result.seconds)) for result in run]
+    indices = [index for index, _ in results]
+    assert all(steps[0] == "capture" for _, steps in results)
     assert indices == sorted(indices)
     assert len(indices) < 40
     assert indices[-1] == 59
