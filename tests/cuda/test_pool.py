@@ -215,8 +215,7 @@ def noisy(path, frames):
     return path
 
 
-@pytest.mark.parametrize("limit", [64 << 20, 5 * 64 * 96 * 3])
-@pytest.mark.parametrize("order", ["late", "random"])
+@pytest.mark.parametrize(("order", "limit"), [("late", 5 * 64 * 96 * 3), ("random", 64 << 20)])
 def test_a_run_in_lent_memory(tmp_path, order, limit):
     """Readers keep some of the pictures, and parts of some, for as long as they like."""
     clip, device = noisy(tmp_path / "noise.avi", 60), Watched(order)
