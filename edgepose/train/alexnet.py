@@ -17,6 +17,7 @@ from edgepose.train.recipe import Kind
 from edgepose.train.stage_net import Crops, StageNet
 
 SIZE = 220  # side of the paper's input, pixels
+_EARLY = 4  # layers before the second convolution
 
 
 class PortableLRN(nn.Module):
@@ -109,10 +110,19 @@ class AlexNet(StageNet):
             _linear(hidden, 2 * joints, 0.01),
         )
         self.register_buffer("chosen", torch.eye(joints)[:, :, None], persistent=False)
+        self.planar = False  # whether channels lie apart from the second convolution on
+
+    def arrange(self) -> None:
+        """Channels last up to the first pooling; behind it planes train a tenth faster if wide."""
+        self.planar = self.features[_EARLY].in_channels >= 64
+        early = self.features[:_EARLY] if self.planar else self
+        early.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, crops: Tensor, joint: Tensor | None = None) -> Tensor:
         """Run the network; see the class and :class:`StageNet`."""
-        y: Tensor = self.head(self.features(crops)).reshape(-1, self.joints, 2)
+        x = self.features[:_EARLY](crops)
+        x = self.features[_EARLY:](x.contiguous() if self.planar else x)
+        y: Tensor = self.head(x).reshape(-1, self.joints, 2)
         if self.kind == "holistic":
             return y
         if joint is not None:

@@ -52,7 +52,7 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     Raises TrainingError, and the last checkpoint stays, if the disk does not take it.
     """
     tensors: dict[str, Tensor] = {}
-    tree = json.dumps(_packed(state, tensors))
+    tree = json.dumps(_packed(state, tensors, {}))
     try:
         write_whole(path, save(tensors, {"state": tree}))
     except OSError as error:
@@ -71,18 +71,23 @@ def averaged(path: Path) -> dict[str, Tensor]:
     return weights
 
 
-def _packed(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """``value`` as JSON can hold it; its tensors go to ``tensors``. Keys keep their type."""
+def _packed(value: Any, tensors: dict[str, Tensor], names: dict[Any, str]) -> Any:
+    """``value`` as JSON can hold it; its tensors go to ``tensors``. Keys keep their type.
+
+    ``names``: of the tensors so far, by their memory: what is shared is written once.
+    """
     if isinstance(value, Tensor):
-        name, value = str(len(tensors)), value.detach().cpu()
+        memory = (value.data_ptr(), value.dtype, value.shape, value.stride(), str(value.device))
+        value = value.detach().cpu()
+        name = names.setdefault(memory if value.numel() else len(tensors), str(len(tensors)))
         tensors[name] = value.contiguous()
         # The optimiser's kernels want its averages in the order of the weights that they go with.
         wide = value.ndim == 4 and value.is_contiguous(memory_format=torch.channels_last)
         return {"tensor": name, "channels_last": wide and not value.is_contiguous()}
     if isinstance(value, dict):
-        return {"dict": [[key, _packed(item, tensors)] for key, item in value.items()]}
+        return {"dict": [[key, _packed(item, tensors, names)] for key, item in value.items()]}
     if isinstance(value, (list, tuple)):
-        return [_packed(item, tensors) for item in value]
+        return [_packed(item, tensors, names) for item in value]
     return value
 
 

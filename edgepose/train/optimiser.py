@@ -6,21 +6,30 @@ import copy
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from edgepose.train.recipe import OptimiserRecipe
 
 
 class Ema:
-    """Exponential moving average of a module's parameters and buffers; the copy that ships."""
+    """Exponential moving average of a module's parameters and buffers; the copy that ships.
+
+    With ``decay`` 0 it is the module itself: the copy shares its memory.
+    """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        shared: dict[int, Tensor] = {}
+        if not decay:
+            shared = {id(p): nn.Parameter(p.detach(), False) for p in model.parameters()}
+            shared |= {id(b): b for b in model.buffers()}
+        self.model = copy.deepcopy(model, shared).eval().requires_grad_(False)
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         """Move towards ``model``; the first steps follow it closely."""
+        if not self.decay:
+            return
         decay = min(self.decay, (1 + step) / (10 + step))
         source = model.state_dict()
         for name, value in self.model.state_dict().items():

@@ -154,7 +154,7 @@ def train_stage(
         model.start_from(averaged(earlier), shown)
     else:
         model.begin(init, shown)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.arrange()
     trained: nn.Module = model
     for phase, size in enumerate(recipe.sizes, 1):
 

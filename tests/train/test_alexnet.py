@@ -75,3 +75,21 @@ def test_a_later_stage_starts_from_the_first_but_for_its_last_layer():
     assert torch.equal(first.features[0].weight, second.features[0].weight)
     assert torch.equal(first.head[1].weight, second.head[1].weight)
     assert torch.equal(second.head[-1].weight, last)
+
+
+@pytest.mark.parametrize("width", [0.125, 1.0])
+def test_the_order_in_memory_changes_nothing_else(width):
+    torch.manual_seed(0)
+    model = AlexNet("refine", 3, 92, width, 0.0, 64)
+    crops, joint = torch.randn(2, 3, 92, 92), torch.tensor([2, 0])
+    ends = []
+    for _ in range(2):
+        output = model(crops, joint)
+        model.zero_grad()
+        output.square().sum().backward()
+        ends.append([output.detach(), *(p.grad.clone() for p in model.parameters())])
+        model.arrange()
+        crops = crops.contiguous(memory_format=torch.channels_last)
+    assert model.planar == (width == 1)
+    for plain, arranged in zip(*ends, strict=True):
+        assert float((plain - arranged).norm()) <= 1e-4 * float(plain.norm())

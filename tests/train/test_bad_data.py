@@ -11,22 +11,7 @@ import pytest
 
 from edgepose.cli.train import main
 from edgepose.train.checkpoints import load_checkpoint
-
-RECIPE = """
-name = "own"
-version = "1"
-[[stage]]
-kind = "holistic"
-network = "alexnet"
-head = "regression"
-options = { width = 0.05, hidden = 512, dropout = 0.0 }
-sizes = [64]
-extent = 1.15
-batch = 2
-minutes = 1
-loss = "l2"
-optimiser = { name = "adagrad", lr = 1e-3, warmup = 1 }
-"""
+from tests.small_recipe import write_recipe
 
 
 @pytest.fixture
@@ -43,7 +28,7 @@ def data(tmp_path):
             record = {"image": path.name, "width": 70, "height": 90, "joints": joints}
             lines.append(record | {"split": "train" if number else "val"})
     write(tmp_path / "set.jsonl", lines)
-    (tmp_path / "own.toml").write_text(RECIPE)
+    write_recipe(tmp_path / "own.toml", stages=1, hidden=512)
     return tmp_path / "set.jsonl"
 
 

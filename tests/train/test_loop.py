@@ -93,6 +93,24 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
         load_checkpoint(tmp_path / "checkpoint.safetensors")
 
 
+def test_without_decay_the_average_is_the_network_and_is_written_once(tmp_path):
+    model = nn.Sequential(nn.Linear(300, 300), nn.BatchNorm1d(300))
+    ema = Ema(model, 0.0)
+    with torch.no_grad():
+        model[0].weight.fill_(2.0)
+        model(torch.randn(4, 300))
+    own, average = model.state_dict(), ema.model.state_dict()
+    assert all(torch.equal(value, average[name]) for name, value in own.items())
+    assert model.training
+    assert not ema.model.training
+    assert all(p.requires_grad for p in model.parameters())
+    save_checkpoint(tmp_path / "c.safetensors", {"model": own, "ema": average})
+    assert (tmp_path / "c.safetensors").stat().st_size < 1.5 * 4 * 300 * 300
+    back = load_checkpoint(tmp_path / "c.safetensors")
+    for part in ("model", "ema"):
+        assert all(torch.equal(value, back[part][name]) for name, value in own.items())
+
+
 def test_ema_follows_parameters_and_buffers():
     model = nn.BatchNorm1d(1)
     ema = Ema(model, 0.9)
