@@ -126,8 +126,9 @@ def draw_curve(log: Path, path: Path, title: str) -> None:
     losses = [(line["step"], line["loss"]) for line in lines if "loss" in line]
     figures = [line for line in lines if "loss" not in line]
     names = [n for n in (figures[-1] if figures else {}) if "pck0.2" in n or "recall" in n]
-    drawn = Figure(figsize=(9, 3.6), layout="constrained")
+    drawn = Figure(figsize=(9, 3.6))  # a layout that fits itself takes twice as long
     left, right = drawn.subplots(1, 2)
+    drawn.subplots_adjust(left=0.1, right=0.98, bottom=0.15, top=0.9, wspace=0.15)
     left.plot(*zip(*losses, strict=True) if losses else ([], []), color="#1f6fb2")
     left.set(title=f"{title}: training loss", xlabel="step", yscale="log" if losses else "linear")
     for name in names:
