@@ -143,10 +143,12 @@ def _check(made: Sequence[BuiltEngine], check: Check, limits: Limits) -> None:
     whole = check.end_to_end()
     if whole is not None:
         precision = made[0].manifest.identity.precision
-        _refuse(whole, limits, f"the cascade of {precision} engines", precision)
+        # An untrained stage moves joints so far that the next one's crops are others altogether.
+        alone = " though each engine alone does not: a later stage makes small differences large"
+        _refuse(whole, limits, f"the cascade of {precision} engines", precision, alone)
 
 
-def _refuse(drift: Drift, limits: Limits, what: str, precision: Precision) -> None:
+def _refuse(drift: Drift, limits: Limits, what: str, precision: Precision, why: str = "") -> None:
     if drift.pixels <= limits.pixels and drift.scores <= limits.scores:
         return
     if precision == "fp32":
@@ -158,7 +160,7 @@ def _refuse(drift: Drift, limits: Limits, what: str, precision: Precision) -> No
     raise EngineError(
         f"{what} is refused: joints drift by {drift.pixels:.3g} pixels on a 220-pixel person "
         f"(allowed {limits.pixels:g}) and scores by {drift.scores:.3g} (allowed "
-        f"{limits.scores:g}); try {other}, or keep more layers in float32 in the recipe"
+        f"{limits.scores:g}){why}; try {other}, or keep more layers in float32 in the recipe"
     )
 
 

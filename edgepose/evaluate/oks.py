@@ -19,7 +19,9 @@ def oks_ap(estimates: Estimates, stage: int = -1) -> dict[str, float]:
     """AP and AR (percent) of COCO-17 estimates after ``stage`` (index of ``stages``).
 
     The area of a person is the annotated one (COCO's is the segmentation's), or, where the data
-    does not tell, that of its true box, which is kinder. DataError for other skeletons, or without
+    does not tell, that of its true box, which is kinder. Persons of equal score, as all are of a
+    network that does not say how sure it is, count in the order of their pictures' names, which is
+    that of COCO's numbers. DataError for other skeletons, or without
     pycocotools. NaN where no person is of that size.
     """
     if estimates.skeleton.joints != COCO17.joints:
@@ -52,7 +54,7 @@ def oks_ap(estimates: Estimates, stage: int = -1) -> dict[str, float]:
 
 def as_coco(estimates: Estimates, stage: int = -1) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Truth and estimates as COCO writes them: a keypoint data set, and a list of results."""
-    images = {name: i for i, name in enumerate(dict.fromkeys(estimates.images), 1)}
+    images = {name: i for i, name in enumerate(sorted(set(estimates.images)), 1)}
     annotations, results = [], []
     for i, image in enumerate(estimates.images):
         points = np.zeros((17, 3))

@@ -107,7 +107,8 @@ class AlexNet(StageNet):
             _linear(hidden, hidden),
             nn.ReLU(),
             nn.Dropout(dropout),
-            _linear(hidden, 2 * joints, 0.01),
+            # A refining stage begins by moving joints by little, hundredths of its crop.
+            _linear(hidden, 2 * joints, 0.01 if kind == "holistic" else 0.001),
         )
         self.register_buffer("chosen", torch.eye(joints)[:, :, None], persistent=False)
         self.planar = False  # whether channels lie apart from the second convolution on

@@ -245,6 +245,23 @@ def test_a_nan_is_refused(request_for, smallest, cache):
         engines(request_for(), smallest, cache, Silent(), check=Check())
 
 
+def test_a_cascade_that_enlarges_differences_is_told_from_a_faulty_engine(
+    request_for, smallest, cache
+):
+    class Check:
+        def __call__(self, network, identity, plan):
+            return Drift(0.0, 0.1, 0.0, "engine")
+
+        def end_to_end(self):
+            return Drift(0.1, 30.0, 0.0, "engine")
+
+    with pytest.raises(EngineError) as caught:
+        engines(request_for(), smallest, cache, Silent(), check=Check())
+    assert "the cascade of fp16 engines is refused: joints drift by 30 pixels" in str(caught.value)
+    assert "though each engine alone does not: a later stage makes small" in str(caught.value)
+    assert not list(cache.folder.glob("*.manifest*"))
+
+
 def test_ctrl_c_ends_the_build_at_once(request_for, bundle, cache):
     class Report(Silent):
         def building(self, network, tracker):
