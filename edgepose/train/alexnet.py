@@ -111,11 +111,11 @@ class AlexNet(StageNet):
             _linear(hidden, 2 * joints, 0.01 if kind == "holistic" else 0.001),
         )
         self.register_buffer("chosen", torch.eye(joints)[:, :, None], persistent=False)
-        self.planar = False  # whether channels lie apart from the second convolution on
+        self.wide, self.planar = c1 >= 64, False  # planar: planes from the second convolution on
 
     def arrange(self) -> None:
         """Channels last up to the first pooling; behind it planes train a tenth faster if wide."""
-        self.planar = self.features[_EARLY].in_channels >= 64
+        self.planar = self.wide
         early = self.features[:_EARLY] if self.planar else self
         early.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
