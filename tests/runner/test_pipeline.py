@@ -184,7 +184,7 @@ def test_a_stalled_camera_is_seen_and_does_not_hold_up_the_others():
     assert "stalled" in states
     assert run.stats.sources[0].stalls == 1
     assert run.stats.sources[0].frames == 6 - run.stats.sources[0].dropped
-    assert run.stats.sources[1].frames > 80
+    assert run.stats.sources[1].frames > 50
 
 
 def test_an_error_of_the_estimator_reaches_the_caller():
