@@ -6,6 +6,7 @@
 With the path of a single-input ONNX network (MoveNet Lightning's, which is not shipped here) the
 second line times the whole cascade and that network alone in turn, in ONNX Runtime with the same
 number of threads. Median wall times: cropping, every stage and what lies between are included.
+The figures of ``edgepose-bench`` are held to plain calls, in turn as well.
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ import numpy as np
 import pytest
 
 import edgepose
+from edgepose.backends import open_backend
+from edgepose.bench.measure import Effort, network_rows
+from edgepose.bundle import Bundle
 from edgepose.geometry import box_iou
 
-THREADS = 2
+THREADS, TURNS = 2, 9
 BOX = np.array([[230, 310, 575, 1180]], np.float32)  # the man in the first frame
 PEER = os.environ.get("EDGEPOSE_MOVENET")
 
@@ -43,6 +47,32 @@ def test_cascade_one_person(benchmark, frame):
 def test_detector(benchmark, frame):
     boxes = benchmark(edgepose.load_detector(threads=THREADS), frame)
     assert box_iou(BOX, boxes[:, :4]).max() > 0.5
+
+
+def test_edgepose_bench_says_the_same(frame, capsys):
+    """Ratio of its medians to those of plain calls, the median over turns: 1 but for noise."""
+    bundle, backend = Bundle(), open_backend("onnxruntime", THREADS)
+    cascade = edgepose.load(backend="onnxruntime", threads=THREADS)
+    detector = edgepose.load_detector(backend="onnxruntime", threads=THREADS)
+    calls: dict[str, Callable[[], object]] = {
+        "cascade": lambda: cascade(frame, BOX),
+        "detector": lambda: detector(frame),
+    }
+    ratios: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(TURNS):
+        rows = network_rows(bundle, backend, THREADS, frame, Effort(seconds=0.3, rounds=5))
+        said = {row.what: row.milliseconds for row in rows if row.persons == 1}
+        for name, call in calls.items():
+            spent = []
+            for _ in range(20):
+                begin = time.perf_counter()
+                assert call() is not None
+                spent.append(1e3 * (time.perf_counter() - begin))
+            ratios[name].append(said[name] / float(np.median(spent)))
+    medians = {name: float(np.median(values)) for name, values in ratios.items()}
+    with capsys.disabled():
+        print("\nedgepose-bench over plain calls: " + str(medians))
+    assert all(0.75 < ratio < 1.33 for ratio in medians.values()), ratios
 
 
 @pytest.mark.skipif(PEER is None, reason="EDGEPOSE_MOVENET names no network")

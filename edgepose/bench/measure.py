@@ -82,7 +82,7 @@ def measure(
                 if threads == 1:
                     verify_golden(bundle, backend)
                 tell(f"{name}, {threads} threads: cascade and detector")
-                found.rows += _network_rows(bundle, backend, threads, frame, effort)
+                found.rows += network_rows(bundle, backend, threads, frame, effort)
         except EdgeposeError as error:
             found.skipped[name] = str(error)
     ways = {row.way.split()[0]: row for row in found.rows if row.what == "cascade"}
@@ -145,7 +145,7 @@ def _crop_rows(frame: Image, effort: Effort, tell: Callable[[str], None]) -> Ite
         yield Row("crop", path, 1, CROPS, *figures)
 
 
-def _network_rows(
+def network_rows(
     bundle: Bundle, backend: Backend, threads: int, frame: Image, effort: Effort
 ) -> list[Row]:
     """Cascade for 1, 4, 16 persons, and the detector, on one backend."""
