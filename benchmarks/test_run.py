@@ -111,7 +111,7 @@ def test_live_age(benchmark, tmp_path, capsys) -> None:
 
     def age(url: str, package: str, bundle: str) -> tuple[float, float]:
         program = [sys.executable, "-m", "edgepose.cli.run", "--source", url, "--bundle", bundle]
-        text = finish(start([*program, "--max-frames", "150"], package)).text
+        text = finish(start([*program, "--max-frames", "600"], package)).text
         row = re.search(r"^frame age +([\d.]+) +[\d.]+ +([\d.]+)", text, re.MULTILINE)
         assert row, text
         return float(row[1]), float(row[2])
