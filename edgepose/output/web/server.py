@@ -19,7 +19,7 @@ from edgepose.types import Result, RunInfo
 
 _LOOPBACK = "127.0.0.1"
 _RATE = 12.0  # pictures per second and source, at most
-_SHARE = 0.05  # of a core that the pictures of a source may take
+_SHARE = 0.04  # of a core that the pictures of a source may take
 _BEHIND = 256  # results that a reader of /poses may be behind
 
 
