@@ -66,6 +66,7 @@ def sample() -> Path:
 @pytest.fixture(scope="session")
 def two_stages(tmp_path_factory) -> Bundle:
     """A bundle of two real stages, the second of random weights."""
+    pytest.importorskip("torch", reason="no second stage: pip install 'edgepose[train]'")
     from tests.two_stages import write_two_stages
 
     return write_two_stages(tmp_path_factory.mktemp("two") / "bundle")
