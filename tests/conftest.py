@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from importlib import resources
@@ -55,6 +56,16 @@ def front_person(box, id=1, score=0.9) -> Person:
         front_pose(box),
         np.full(len(COCO17), score, np.float32),
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def programs_hear_ctrl_c():
+    """Also where a shell runs this suite in the background: what ignores SIGINT passes that on."""
+    before = signal.getsignal(signal.SIGINT)
+    if before == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")
