@@ -95,7 +95,9 @@ def test_four_live_files(benchmark, tmp_path, capsys, calls, clips):
     shared = sum(calls) / len(calls)
     benchmark.extra_info["frames a call"] = shared
     with capsys.disabled():
-        print(f"\n{results.total()} results, {len(calls)} calls, {shared:.2f} frames a call", end="")
+        print(
+            f"\n{results.total()} results, {len(calls)} calls, {shared:.2f} frames a call", end=""
+        )
     assert shared > 3
     options = ("--live", "--loop", "--max-frames", str(FRAMES))
     beside(
