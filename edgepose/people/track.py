@@ -96,10 +96,11 @@ class Track:
         x, y = (self.motion.velocity * np.float32(passed)).tolist()
         return box + np.array([x, y, x, y], np.float32)
 
-    def learn(self, colours: Float) -> None:
-        """The person has just been seen alone, in ``colours`` (d,)."""
-        known = self.colours
-        self.colours = colours if known is None else blend(known, colours, _COLOUR_WEIGHT)
+    def learn(self, colours: Float | None) -> None:
+        """The person has just been seen alone, in ``colours`` (d,); None: nobody could tell."""
+        if colours is not None:
+            known = self.colours
+            self.colours = colours if known is None else blend(known, colours, _COLOUR_WEIGHT)
 
     def begin_again(self, time: float, box: Float) -> None:
         """Go on from a detection: what the poses said before does not count."""

@@ -180,16 +180,11 @@ class Tracker:
         pairs: dict[int, int] = {}
         if self._tracks and len(detections):
             pairs = dict(assign(costs(self._tracks, time, detections, colours, options)))
-        alone = np.zeros(len(detections), np.bool_)
-        if colours is not None and len(detections):
-            # Of two who overlap one is seen in part, and in the other's colours.
-            alone = box_iou(detections[:, :4], detections[:, :4]).sum(1) < 1 + _OVERLAP
+        known = _of_the_lone(detections, colours)
         for row, track in enumerate(self._tracks):
             if row in pairs:
-                column = pairs[row]
-                self._support(track, detections[column], time)
-                if colours is not None and alone[column]:
-                    track.learn(colours[column])
+                self._support(track, detections[pairs[row]], time)
+                track.learn(known[pairs[row]])
                 continue
             track.misses += 1
             # The detector may overlook whom the cascade sees well, but not for ever.
@@ -206,8 +201,7 @@ class Tracker:
             if held and box_iou(row[None, :4], [*held, *unions(held)]).max() > 0.5:
                 continue
             track = Track(row[:4].copy(), float(row[4]), time, time, time)
-            if colours is not None and alone[column]:
-                track.learn(colours[column])
+            track.learn(known[column])
             self._tracks.append(track)
 
     def _support(self, track: Track, detection: Float, time: float) -> None:
@@ -254,6 +248,15 @@ class Tracker:
             track.poor_since = time
         if time - track.poor_since >= self.options.patience:
             track.lost, self._urgent = True, self._urgent or bool(track.id)
+
+
+def _of_the_lone(detections: Float, colours: Float | None) -> list[Float | None]:
+    """Each detection's colours (d,), None where they are not known or not the person's alone."""
+    if colours is None or not len(detections):
+        return [None] * len(detections)
+    # Of two who overlap one is seen in part, and in the other's colours.
+    alone = box_iou(detections[:, :4], detections[:, :4]).sum(1) < 1 + _OVERLAP
+    return [own if lone else None for own, lone in zip(colours, alone, strict=True)]
 
 
 def _together(track: Track, level: float) -> float:
