@@ -322,7 +322,17 @@ def screen(monkeypatch):
         pytest.skip("no X server: apt install xvfb")
     pytest.importorskip("mss")
     read, write = os.pipe()
-    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "320x200x24", "-nolisten", "tcp"]
+    command = [
+        "Xvfb",
+        "-displayfd",
+        str(write),
+        "-screen",
+        "0",
+        "320x200x24",
+        "-noreset",
+        "-nolisten",
+        "tcp",
+    ]
     with subprocess.Popen(command, pass_fds=[write], stderr=subprocess.DEVNULL) as server:
         os.close(write)
         with os.fdopen(read) as told:
