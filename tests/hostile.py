@@ -22,7 +22,8 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from edgepose.bundle import Bundle, sealed
+from edgepose.bundle import Bundle
+from edgepose.bundle_manifest import sealed
 from edgepose.errors import BundleError
 
 SECONDS = 5.0  # of processor time that one bundle may take

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import edgepose
-from edgepose.bundle import FORMAT, SHIPPED, Bundle, sealed
+from edgepose.bundle import SHIPPED, Bundle
+from edgepose.bundle_manifest import FORMAT, sealed
 from edgepose.errors import BundleError
 
 

@@ -28,7 +28,7 @@ FLOORS = (
     ("engine",),
     ("cuda",),
     ("bundle",),
-    ("crop",),
+    ("bundle_manifest", "crop"),
     ("sources", "output", "data"),
     ("geometry", "picture"),
     ("types", "files", "archive", "onnx_wire", "_core", "_cuda", "_host"),

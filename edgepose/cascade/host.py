@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgepose.backends import Backend, Network
-from edgepose.bundle import Bundle, Pixels, StageSpec
+from edgepose.bundle import Bundle
+from edgepose.bundle_manifest import Pixels, StageSpec
 from edgepose.cascade.pending import HostPending
 from edgepose.cascade.workers import Workers
 from edgepose.crop import crop, info

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgepose.backends import Backend
-from edgepose.bundle import Bundle, DetectorSpec
+from edgepose.bundle import Bundle
+from edgepose.bundle_manifest import DetectorSpec
 from edgepose.crop import crop
 from edgepose.errors import BundleError
 from edgepose.geometry import box_iou

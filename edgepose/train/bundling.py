@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgepose.bundle import DetectorSpec, Pixels
+from edgepose.bundle_manifest import DetectorSpec, Pixels
 from edgepose.crop import crop
 from edgepose.errors import DataError
 from edgepose.evaluate.metrics import calibration_error

@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgepose.bundle import (
+from edgepose.bundle import Bundle
+from edgepose.bundle_manifest import (
     FORMAT,
-    Bundle,
     BundleManifest,
     DetectorSpec,
     GoldenSpec,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from edgepose.bundle import Bundle, StageSpec
+from edgepose.bundle import Bundle
+from edgepose.bundle_manifest import StageSpec
 
 SPECS = [(64, 1.3), (32, 1.5), (16, 0.7)]  # side of the crop, extent
 

@@ -7,7 +7,8 @@ import torch
 
 import edgepose
 from edgepose.backends import open_backend
-from edgepose.bundle import Bundle, DetectorSpec, Pixels
+from edgepose.bundle import Bundle
+from edgepose.bundle_manifest import DetectorSpec, Pixels
 from edgepose.evaluate.metrics import torso_size
 from edgepose.skeleton import LSP14
 from edgepose.train import calibrate
