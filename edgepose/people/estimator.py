@@ -63,7 +63,9 @@ class Estimator:
         self._cascade, self._memories, self._exact = cascade, dict(memories), exact
         self._depth = max(1, cascade.depth)
         self.pool = cascade.pool  # where frames should lie
-        self._lookout = Lookout(detector)
+        # Pictures that have nothing to do with each other have nobody to know again.
+        followed = not all(memory.one_by_one for memory in memories.values())
+        self._lookout = Lookout(detector, colours=followed)
         self._looks: deque[Look] = deque()
         self._flying: deque[_Step] = deque()
         self._results: list[Result] = []

@@ -25,8 +25,8 @@ class Seen(NamedTuple):
 class Look:
     """What the detector finds in some frames, once it has looked."""
 
-    def __init__(self, frames: Sequence[Frame], step: int) -> None:
-        self.frames, self.step = list(frames), step
+    def __init__(self, frames: Sequence[Frame], step: int, colours: bool) -> None:
+        self.frames, self.step, self._colours = list(frames), step, colours
         self._seen: list[Seen] = []
         self._error: BaseException | None = None
         self._done = threading.Event()
@@ -49,7 +49,7 @@ class Look:
             for frame in self.frames:
                 start = time.perf_counter()
                 found = detector(frame.image)
-                colours = appearance(frame.image, found)
+                colours = appearance(frame.image, found) if self._colours else None
                 self._seen.append(Seen(frame, found, colours, time.perf_counter() - start))
         except BaseException as error:  # noqa: BLE001
             self._error = error
@@ -58,14 +58,18 @@ class Look:
 
 
 class Lookout:
-    """Runs a detector beside everything else; looks are done in the order of their beginning."""
+    """Runs a detector beside everything else; looks are done in the order of their beginning.
 
-    def __init__(self, detector: PersonDetector) -> None:
+    ``colours``: whether anybody wants to know what the persons look like.
+    """
+
+    def __init__(self, detector: PersonDetector, colours: bool) -> None:
+        self._colours = colours
         self._workers: Workers[Look] = Workers("detector", [lambda look: look.run(detector)])
 
     def begin(self, frames: Sequence[Frame], step: int) -> Look:
         """Look at ``frames`` of the estimator's step ``step``."""
-        look = Look(frames, step)
+        look = Look(frames, step, self._colours)
         self._workers.put(look)
         return look
 
