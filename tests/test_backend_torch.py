@@ -8,22 +8,23 @@ import cv2
 import numpy as np
 import onnx
 import pytest
-import torch
 from onnx import TensorProto, helper
 
-from edgepose.backends import open_backend
-from edgepose.backends.torch import TorchBackend
-from edgepose.backends.torch_graph import TorchGraph
-from edgepose.bundle import Bundle
-from edgepose.cascade.device import DeviceCascade
-from edgepose.cascade.host import HostCascade
-from edgepose.cuda.host import HostDevice
-from edgepose.errors import BackendError
-from edgepose.train.alexnet import SIZE, AlexNet
-from edgepose.train.export import Calibrated, ExportedStage, StageExport, deployable, write_bundle
-from edgepose.train.heads import HEADS
-from edgepose.verify.emulate import Emulated
-from edgepose.verify.golden import verify_golden
+torch = pytest.importorskip("torch")
+
+from edgepose.backends import open_backend  # noqa: E402
+from edgepose.backends.torch import TorchBackend  # noqa: E402
+from edgepose.backends.torch_graph import TorchGraph  # noqa: E402
+from edgepose.bundle import Bundle  # noqa: E402
+from edgepose.cascade.device import DeviceCascade  # noqa: E402
+from edgepose.cascade.host import HostCascade  # noqa: E402
+from edgepose.cuda.host import HostDevice  # noqa: E402
+from edgepose.errors import BackendError  # noqa: E402
+from edgepose.train.alexnet import SIZE, AlexNet  # noqa: E402
+from edgepose.train.export import Calibrated, ExportedStage, StageExport, deployable, write_bundle  # noqa: E402
+from edgepose.train.heads import HEADS  # noqa: E402
+from edgepose.verify.emulate import Emulated  # noqa: E402
+from edgepose.verify.golden import verify_golden  # noqa: E402
 
 
 @pytest.fixture(scope="module", autouse=True)
