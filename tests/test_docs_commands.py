@@ -164,6 +164,8 @@ def test_cheap_commands_run(line, stage, monkeypatch):
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_the_programs_are_programs(page):
     """Their text is Python, and what they import from edgepose is there."""
+    if page.name == "training.md":
+        pytest.importorskip("torch")
     for text in fences(page, "python"):
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("edgepose"):

@@ -79,6 +79,7 @@ def test_two_cameras(tmp_path, sample, capsys):
 
 
 def test_a_skeleton_of_ones_own(tmp_path):
+    pytest.importorskip("torch")
     bundle, error = example("own_skeleton").main(
         [str(tmp_path / "arrow"), "--steps", "12", "--pictures", "30"]
     )

@@ -13,6 +13,8 @@ import edgepose
 from edgepose import cli
 from edgepose.skeleton import LSP14
 
+pytest.importorskip("torch")
+
 
 def call(*arguments):
     return subprocess.run(
