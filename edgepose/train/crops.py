@@ -40,8 +40,11 @@ def _draw(
     """The generator of one crop, and whether it is mirrored."""
     draws, flip = recipe.draws, recipe.augment.flip
     if draws:
-        rng = np.random.default_rng((seed, draw % draws, index, salt))
-        return rng, flip and draw // draws % 2 == 1
+        # A crop and its mirror image follow each other; half of each pass over the examples is
+        # mirrored, or the first ``draws`` passes would know one side alone.
+        each = 2 if flip else 1
+        rng = np.random.default_rng((seed, draw // each % draws, index, salt))
+        return rng, flip and (draw + index) % 2 == 1
     rng = np.random.default_rng((seed, draw, index, salt))
     return rng, flip and bool(rng.random() < 0.5)
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 
 from edgepose.crop import crop
 from edgepose.skeleton import LSP14, load_skeleton, shipped_skeletons
@@ -133,9 +134,21 @@ def test_forty_crops_and_their_mirror_images_and_no_more():
     data = HolisticCrops([example], LSP14, recipe, 24, seed=0)
     crops = [data[(draw, 0)]["crop"] for draw in range(80)]
     assert len({c.tobytes() for c in crops}) == 80
-    for draw in range(0, 40, 7):
-        np.testing.assert_array_equal(crops[draw], crops[draw + 40][..., ::-1])
+    for draw in range(0, 80, 14):
+        np.testing.assert_array_equal(crops[draw], crops[draw + 1][..., ::-1])
         np.testing.assert_array_equal(crops[draw], data[(draw + 80, 0)]["crop"])
+
+
+def test_half_of_every_pass_is_mirrored():
+    """A pass that knew one side alone would be unlearnt in the first one of mirror images."""
+    (example,) = people()
+    recipe = load_recipe("deeppose-paper").stages[0]
+    recipe = replace(recipe, augment=replace(recipe.augment, shift=0.0))
+    data = HolisticCrops([example] * 20, LSP14, recipe, 24, seed=0)
+    as_it_is = data[(0, 0)]["crop"]
+    for draw in (0, 1, 79):
+        plain = [np.array_equal(data[(draw, i)]["crop"], as_it_is) for i in range(20)]
+        assert sum(plain) == 10
 
 
 @pytest.mark.parametrize("name", shipped_skeletons())
