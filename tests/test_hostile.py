@@ -95,8 +95,7 @@ def test_a_link_a_pipe_and_a_device(tmp_path):
     for target in ("/dev/zero", "stage1.onnx"):
         stage.unlink()
         stage.symlink_to(target)
-        # From Python 3.13 on a link to itself is found when it is opened.
-        with pytest.raises(BundleError, match=r"outside its folder|levels of symbolic links"):
+        with pytest.raises(BundleError, match="outside its folder"):
             Bundle(folder)
     stage.unlink()
     os.mkfifo(stage)
